@@ -8,10 +8,10 @@ from django.db.models import Q
 from app.db import models
 
 if TYPE_CHECKING:
-    from app.accounts.models import Team, Token, User
+    from app.accounts.models import Token
 
 
-class UserQuerySet(models.QuerySet["User"]):
+class UserQuerySet(models.QuerySet):
     def active(self) -> Self:
         return self.filter(is_active=True)
 
@@ -19,12 +19,12 @@ class UserQuerySet(models.QuerySet["User"]):
         return self.filter(memberships__team_id=team_id)
 
 
-class TeamQuerySet(models.QuerySet["Team"]):
+class TeamQuerySet(models.QuerySet):
     def of_user(self, user_id: int) -> Self:
         return self.filter(memberships__user_id=user_id)
 
 
-class TokenQuerySet(models.QuerySet["Token"]):
+class TokenQuerySet(models.QuerySet):
     def of_user(self, user_id: int) -> Self:
         return self.filter(user_id=user_id)
 
@@ -41,4 +41,5 @@ class TokenQuerySet(models.QuerySet["Token"]):
 
     async def by_prefix(self, prefix: str) -> "Token":
         """The token with its user, in one query. Raises Token.DoesNotExist."""
-        return await self.select_related("user").aget(prefix=prefix)
+        token: Token = await self.select_related("user").aget(prefix=prefix)
+        return token
