@@ -1,0 +1,305 @@
+"""The tables of the domain. Ranges and relations between columns are constraints of the database.
+
+No logic in `save()`: writes go through `app.fleet.services`, which also write the events.
+`version` counts the writes of a row (its ETag); a workload's `generation` the changes of its spec.
+"""
+
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from app.db import models
+from app.fleet.querysets import (
+    ContainerQuerySet,
+    EventQuerySet,
+    HostQuerySet,
+    ImageQuerySet,
+    RevisionQuerySet,
+    UsageQuerySet,
+    WorkloadQuerySet,
+)
+
+MAX_CPUS = 100_000
+MAX_BYTES = 2**60
+
+
+class Engine(models.TextChoices):
+    DOCKER = "docker"
+    SWARM = "swarm"
+    PROCESSES = "processes"
+
+
+class State(models.TextChoices):
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    EXITED = "exited"
+    DEAD = "dead"
+    REMOVED = "removed"
+
+
+def _resources(prefix: str) -> list[models.BaseConstraint]:
+    """Ranges of the four resource columns of workloads and containers; null means none set."""
+    maxima = {"cpu": ("", MAX_CPUS), "memory": ("_bytes", MAX_BYTES)}
+    constraints: list[models.BaseConstraint] = []
+    for resource, (unit, maximum) in maxima.items():
+        reservation, limit = f"{resource}_reservation{unit}", f"{resource}_limit{unit}"
+        constraints += [
+            models.CheckConstraint(
+                condition=Q(**{f"{reservation}__gte": 0, f"{reservation}__lte": maximum}),
+                name=f"{prefix}_{resource}_reservation_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(**{f"{limit}__gt": 0, f"{limit}__lte": maximum}),
+                name=f"{prefix}_{resource}_limit_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(**{f"{reservation}__lte": F(limit)}),
+                name=f"{prefix}_{resource}_reservation_within_limit",
+            ),
+        ]
+    return constraints
+
+
+class Host(models.Model):
+    """A machine with an engine. Allocatable is what it has less what its system reserves."""
+
+    name = models.CharField(max_length=253, unique=True)
+    labels = models.JSONField(default=dict, blank=True, db_default={})
+    cpus = models.FloatField()
+    memory_bytes = models.BigIntegerField()
+    reserved_cpus = models.FloatField(default=0.0, db_default=0.0)
+    reserved_memory_bytes = models.BigIntegerField(default=0, db_default=0)
+    engine = models.CharField(max_length=16, choices=Engine.choices, default=Engine.DOCKER)
+    engine_version = models.CharField(max_length=64, blank=True, default="", db_default="")
+    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    version = models.BigIntegerField(default=1, db_default=1, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
+
+    objects = HostQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(cpus__gt=0, cpus__lte=MAX_CPUS), name="host_cpus_range"
+            ),
+            models.CheckConstraint(
+                condition=Q(memory_bytes__gt=0, memory_bytes__lte=MAX_BYTES),
+                name="host_memory_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(reserved_cpus__gte=0, reserved_cpus__lt=F("cpus")),
+                name="host_reserved_cpus_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    reserved_memory_bytes__gte=0, reserved_memory_bytes__lt=F("memory_bytes")
+                ),
+                name="host_reserved_memory_range",
+            ),
+            models.CheckConstraint(condition=Q(engine__in=Engine.values), name="host_engine_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Image(models.Model):
+    """A reference with its digest (empty when the engine knows none) and the hosts that hold it."""
+
+    reference = models.CharField(max_length=512)
+    digest = models.CharField(max_length=128, blank=True, default="", db_default="")
+    size_bytes = models.BigIntegerField(default=0, db_default=0)
+    hosts = models.ManyToManyField(Host, related_name="images", blank=True)
+    created_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
+
+    objects = ImageQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["reference", "digest"], name="image_unique"),
+            models.CheckConstraint(
+                condition=Q(size_bytes__gte=0, size_bytes__lte=MAX_BYTES), name="image_size_range"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+class Workload(models.Model):
+    """Desired state: what should run, how many, with which resources.
+
+    `generation` rises with every change of the spec; `observed_generation` is the last one that an
+    agent has applied.
+    """
+
+    team = models.ForeignKey(
+        "accounts.Team", models.PROTECT, null=True, blank=True, related_name="workloads"
+    )
+    name = models.CharField(max_length=63)
+    image = models.CharField(max_length=512)
+    command = models.JSONField(default=list, blank=True, db_default=[])
+    env = models.JSONField(default=dict, blank=True, db_default={})
+    replicas = models.IntegerField(default=1, db_default=1)
+    cpu_reservation = models.FloatField(null=True, blank=True)
+    cpu_limit = models.FloatField(null=True, blank=True)
+    memory_reservation_bytes = models.BigIntegerField(null=True, blank=True)
+    memory_limit_bytes = models.BigIntegerField(null=True, blank=True)
+    ports = models.JSONField(default=list, blank=True, db_default=[])
+    health_check = models.JSONField(null=True, blank=True)
+    update_policy = models.JSONField(default=dict, blank=True, db_default={})
+    labels = models.JSONField(default=dict, blank=True, db_default={})
+    generation = models.BigIntegerField(default=1, db_default=1, editable=False)
+    observed_generation = models.BigIntegerField(default=0, db_default=0, editable=False)
+    conditions = models.JSONField(default=list, blank=True, db_default=[], editable=False)
+    version = models.BigIntegerField(default=1, db_default=1, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
+
+    objects = WorkloadQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["team", "name"], name="workload_unique", nulls_distinct=False
+            ),
+            models.CheckConstraint(
+                condition=Q(replicas__gte=0, replicas__lte=10_000), name="workload_replicas_range"
+            ),
+            models.CheckConstraint(
+                condition=Q(observed_generation__gte=0, observed_generation__lte=F("generation")),
+                name="workload_observed_generation_range",
+            ),
+            *_resources("workload"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Revision(models.Model):
+    """An immutable snapshot of a workload's spec, one per generation."""
+
+    workload = models.ForeignKey(Workload, models.CASCADE, related_name="revisions")
+    number = models.BigIntegerField()
+    spec = models.JSONField()
+    created_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
+    created_by = models.ForeignKey(
+        "accounts.User", models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    objects = RevisionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workload", "number"], name="revision_unique"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="revision_number_range"),
+        ]
+
+    def __str__(self) -> str:
+        return f"revision {self.number} of workload {self.workload_id}"
+
+
+class Container(models.Model):
+    """One running instance, as its host's agent observed it last. Null limits mean none is set."""
+
+    host = models.ForeignKey(Host, models.CASCADE, related_name="containers")
+    workload = models.ForeignKey(
+        Workload, models.SET_NULL, null=True, blank=True, related_name="containers"
+    )
+    image = models.ForeignKey(
+        Image, models.SET_NULL, null=True, blank=True, related_name="containers"
+    )
+    engine_id = models.CharField(max_length=255, unique=True)
+    name = models.CharField(max_length=255)
+    labels = models.JSONField(default=dict, blank=True, db_default={})
+    state = models.CharField(max_length=16, choices=State.choices, default=State.CREATED)
+    cpu_reservation = models.FloatField(null=True, blank=True)
+    cpu_limit = models.FloatField(null=True, blank=True)
+    memory_reservation_bytes = models.BigIntegerField(null=True, blank=True)
+    memory_limit_bytes = models.BigIntegerField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    exit_code = models.IntegerField(null=True, blank=True)
+    oom_killed = models.BooleanField(default=False, db_default=False)
+    last_seen_at = models.DateTimeField(default=timezone.now, db_default=Now())
+    version = models.BigIntegerField(default=1, db_default=1, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
+
+    objects = ContainerQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=State.values), name="container_state_known"
+            ),
+            *_resources("container"),
+        ]
+        indexes = [models.Index(fields=["host", "state"], name="container_host_state")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Usage(models.Model):
+    """What one container used at one moment. Partitioned by day (UTC), no default.
+
+    The table is made by SQL in the first migration; `app.fleet.partitions` makes days ahead and
+    drops the oldest.
+    """
+
+    pk = models.CompositePrimaryKey("container_id", "at")
+    container = models.ForeignKey(
+        Container, models.DO_NOTHING, related_name="usage", db_index=False
+    )  # ON DELETE CASCADE in the database
+    at = models.DateTimeField()
+    cpu_cores = models.FloatField()
+    memory_bytes = models.BigIntegerField()
+
+    objects = UsageQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(cpu_cores__gte=0, cpu_cores__lte=MAX_CPUS), name="usage_cpu_range"
+            ),
+            models.CheckConstraint(
+                condition=Q(memory_bytes__gte=0, memory_bytes__lte=MAX_BYTES),
+                name="usage_memory_range",
+            ),
+        ]
+        indexes = [models.Index(fields=["at"], name="usage_at")]
+
+    def __str__(self) -> str:
+        return f"container {self.container_id} at {self.at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+class Event(models.Model):
+    """The outbox: one row for each change, written in the transaction that made it.
+
+    Ids are handed out when a row is written, so a reader that goes by them can miss a transaction
+    that commits late. `position` is the cursor: a deferred trigger gives it at commit, under a lock
+    held until the commit is visible, so positions appear in their own order and none is skipped
+    over. It is null only inside the transaction that wrote the event.
+    """
+
+    position = models.BigIntegerField(null=True, unique=True, editable=False)
+    at = models.DateTimeField(default=timezone.now, db_default=Now())
+    kind = models.CharField(max_length=64)
+    object_type = models.CharField(max_length=32)
+    object_id = models.BigIntegerField()
+    data = models.JSONField(default=dict, db_default={})
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["object_type", "object_id"], name="event_object"),
+            models.Index(fields=["at"], name="event_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.object_type}/{self.object_id}"
