@@ -10,6 +10,7 @@ from django.contrib.auth.models import PermissionsMixin
 from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint
 from django.utils import timezone
 
@@ -30,6 +31,15 @@ class Scope(models.TextChoices):
     READ = "read"
     WRITE = "write"
     AGENT = "agent"
+
+
+VIEWER_SCOPES = frozenset({Scope.READ.value})
+OPERATOR_SCOPES = frozenset({Scope.READ.value, Scope.WRITE.value})
+ALL_SCOPES = frozenset(Scope.values)
+
+
+LABEL = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+validate_label = RegexValidator(LABEL, "Write lower-case letters, digits and hyphens in between.")
 
 
 class UserManager(DjangoUserManager, models.Manager.from_queryset(UserQuerySet)):  # type: ignore[misc]
@@ -68,18 +78,25 @@ class User(AbstractBaseUser, PermissionsMixin, models.Model):
         ]
 
     @property
+    def is_operator(self) -> bool:
+        return self.role == Role.OPERATOR or self.is_staff or self.is_superuser
+
+    @property
     def scopes(self) -> frozenset[str]:
         """What the person may do when logged in without a token."""
-        if self.role == Role.OPERATOR or self.is_staff or self.is_superuser:
-            return frozenset({Scope.READ, Scope.WRITE})
-        return frozenset({Scope.READ})
+        return OPERATOR_SCOPES if self.is_operator else VIEWER_SCOPES
+
+    @property
+    def grantable_scopes(self) -> frozenset[str]:
+        """What a token of this user may do at most: a token never reaches further than its user."""
+        return ALL_SCOPES if self.is_operator else VIEWER_SCOPES
 
 
 class Team(models.Model):
     """People who own workloads together."""
 
     name = models.CharField(max_length=150)
-    slug = models.SlugField(max_length=63, unique=True)
+    slug = models.SlugField(max_length=63, unique=True, validators=[validate_label])
     members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
         User, through="Membership", related_name="teams"
     )
@@ -91,7 +108,7 @@ class Team(models.Model):
         constraints = [
             CheckConstraint(condition=~Q(name=""), name="team_name_not_empty"),
             CheckConstraint(
-                condition=Q(slug__regex=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"),
+                condition=Q(slug__regex=LABEL),
                 name="team_slug_is_label",
             ),
         ]
@@ -153,3 +170,11 @@ class Token(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix})"
+
+    @property
+    def effective_scopes(self) -> frozenset[str]:
+        """What it was given, and what `write` includes, within what its user may still grant."""
+        given = set(self.scopes)
+        if Scope.WRITE.value in given:
+            given.add(Scope.READ.value)
+        return frozenset(given) & self.user.grantable_scopes
