@@ -1,6 +1,14 @@
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_in
 
 
 class AccountsConfig(AppConfig):
     name = "app.accounts"
     label = "accounts"
+
+    def ready(self) -> None:
+        from app.accounts.receivers import record_login  # noqa: PLC0415 - models must be loaded
+
+        # Django's own receiver is synchronous: a login would write through a thread.
+        user_logged_in.disconnect(dispatch_uid="update_last_login")
+        user_logged_in.connect(record_login, dispatch_uid="record_login")

@@ -70,6 +70,13 @@ async def set_password(*, user: User, password: str) -> None:
         await user.asave(update_fields=["password"])
 
 
+async def renew_hash(*, user: User, password: str) -> None:
+    """Store the same password under today's hash. Sessions, which are tied to the hash, end."""
+    user.password = await passwords.hash_password(password)
+    async with db.atomic():
+        await user.asave(update_fields=["password"])
+
+
 async def create_token(
     *, user: User, name: str, scopes: Iterable[str], expires_at: datetime | None = None
 ) -> tuple[Token, str]:

@@ -1,0 +1,33 @@
+"""Management commands whose work is asynchronous."""
+
+import asyncio
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from app import db
+from app.errors import DomainError, Invalid
+
+
+class AsyncCommand(BaseCommand):
+    """A command that says `ahandle` in place of `handle`: it runs in a loop of its own, with the
+    pool open, and a domain error ends it with its message and exit status 1."""
+
+    async def ahandle(self, **options: Any) -> None:
+        raise NotImplementedError
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            asyncio.run(self._run(**options))
+        except Invalid as error:
+            reasons = [f"{name}: {' '.join(texts)}" for name, texts in error.fields.items()]
+            raise CommandError(" ".join([error.detail, *reasons])) from error
+        except DomainError as error:
+            raise CommandError(error.detail) from error
+
+    async def _run(self, **options: Any) -> None:
+        await db.open()
+        try:
+            await self.ahandle(**options)
+        finally:
+            await db.close()

@@ -1,0 +1,75 @@
+"""Logging in and out of the browsable API on DRF's pages; only the password sees a thread."""
+
+import time
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import aauthenticate, alogin, alogout
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render, resolve_url
+from django.utils.decorators import method_decorator
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views import View
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+
+from app.accounts.attempts import Attempts
+from app.accounts.forms import LoginForm
+
+_attempts = Attempts()
+
+
+@method_decorator([never_cache, sensitive_post_parameters("password")], name="dispatch")
+class LoginView(View):
+    """GET shows the form; POST logs in and goes to `next`."""
+
+    attempts = _attempts
+    template_name = "rest_framework/login.html"
+
+    async def get(self, request: HttpRequest) -> HttpResponse:
+        return self.page(request, LoginForm(), request.GET.get("next", ""))
+
+    async def post(self, request: HttpRequest) -> HttpResponse:
+        next_url = request.POST.get("next", "")
+        form = LoginForm(request.POST)
+        if not form.is_valid():
+            return self.page(request, form, next_url, status=400)
+        username, password = form.cleaned_data["username"], form.cleaned_data["password"]
+        who = {"address": request.META.get("REMOTE_ADDR", ""), "name": username}
+        wait = self.attempts.begin(**who, now=time.monotonic())
+        if wait:
+            form.add_error(None, f"Too many tries. Wait {wait} seconds.")
+            page = self.page(request, form, next_url, status=429)
+            page["Retry-After"] = str(wait)
+            return page
+        user = await aauthenticate(request, username=username, password=password)
+        if user is None:
+            form.add_error(None, "Wrong name or password, or the user is switched off.")
+            return self.page(request, form, next_url, status=400)
+        self.attempts.succeed(**who)
+        await alogin(request, user)
+        return HttpResponseRedirect(safe_redirect(request, next_url))
+
+    def page(
+        self, request: HttpRequest, form: LoginForm, next_url: str, status: int = 200
+    ) -> HttpResponse:
+        context: dict[str, Any] = {"form": form, "next": safe_redirect(request, next_url)}
+        return render(request, self.template_name, context, status=status)
+
+
+@method_decorator(never_cache, name="dispatch")
+class LogoutView(View):
+    """POST ends the session. A GET must not: any page can make a browser send one."""
+
+    async def post(self, request: HttpRequest) -> HttpResponse:
+        await alogout(request)
+        return HttpResponseRedirect(safe_redirect(request, request.GET.get("next", "")))
+
+
+def safe_redirect(request: HttpRequest, url: str) -> str:
+    """The address if it is one of this site, else the site's root: a login page that sends people
+    anywhere is a phisher's friend."""
+    is_own = url_has_allowed_host_and_scheme(
+        url, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return url if is_own else resolve_url(settings.LOGIN_REDIRECT_URL)

@@ -1,0 +1,50 @@
+"""What the caller may do, by scope.
+
+    caller                     has
+    token                      its scopes (write includes read), as far as its user's role reaches
+    session of a viewer        read
+    session of an operator     read, write   (staff and superusers are operators)
+
+GET, HEAD and OPTIONS need `read`, everything else `write`; a view asks for another scope by action
+or by method: `required_scopes = {"observe": "agent"}` or `{"POST": "agent"}`.
+"""
+
+from typing import Any
+
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+
+from app.accounts.models import Scope, Token
+
+
+class HasScope(BasePermission):
+    async def has_permission(self, request: Any, view: Any) -> bool:  # type: ignore[override]
+        if not request.user or not request.user.is_authenticated:
+            return False
+        needed = required_scope(request.method, view)
+        granted = granted_scopes(request)
+        self.message = _refusal(needed, granted, request)
+        self.code = "scope_missing"
+        return needed in granted
+
+
+def required_scope(method: str, view: Any) -> str:
+    """The scope that a request needs: what the view says of its action, else of the method."""
+    asked: dict[str, str] = getattr(view, "required_scopes", {})
+    default = Scope.READ.value if method in SAFE_METHODS else Scope.WRITE.value
+    action = getattr(view, "action", None) or ""
+    return asked.get(action) or asked.get(method) or default
+
+
+def granted_scopes(request: Any) -> frozenset[str]:
+    if isinstance(request.auth, Token):
+        return request.auth.effective_scopes
+    return getattr(request.user, "scopes", frozenset())
+
+
+def _refusal(needed: str, granted: frozenset[str], request: Any) -> str:
+    has = ", ".join(sorted(granted)) or "none"
+    if isinstance(request.auth, Token):
+        return f"This needs a token with the scope '{needed}'; this one has: {has}."
+    if needed == Scope.AGENT:
+        return f"This needs a token with the scope '{needed}': it is for agents, not for a session."
+    return f"This needs the scope '{needed}'; as a {request.user.role} you have: {has}."

@@ -1,0 +1,59 @@
+"""One line of JSON a request, on the logger `app.ops.requests`; off unless settings.REQUEST_LOG.
+
+    {"method": "GET", "path": "/api/v1/hosts/<pk>/", "status": 200, "duration_ms": 1.9}
+
+The path is the route's template: identifiers, queries and headers, where secrets travel, stay out.
+"""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+
+from asgiref.sync import markcoroutinefunction
+from django.conf import settings
+from django.core.exceptions import MiddlewareNotUsed
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+# A named group of a regular expression, which may hold one more level of brackets.
+_GROUP = re.compile(r"\(\?P<(\w+)>[^()]*(?:\([^()]*\)[^()]*)*\)")
+_ANCHORS = re.compile(r"\\Z|[\^$?\\]")
+
+logger = logging.getLogger("app.ops.requests")
+
+
+class RequestLogMiddleware:
+    sync_capable = False
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]]) -> None:
+        if not getattr(settings, "REQUEST_LOG", False):
+            raise MiddlewareNotUsed
+        self.get_response = get_response
+        markcoroutinefunction(self)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        response = await self.get_response(request)
+        line = {
+            "method": request.method,
+            "path": path_template(request),
+            "status": response.status_code,
+            "duration_ms": round((time.perf_counter() - started) * 1000, 1),
+        }
+        logger.info(json.dumps(line))
+        return response
+
+
+def path_template(request: HttpRequest) -> str:
+    """The route that answered, as `/api/v1/hosts/<pk>/`; `(no route)` when none did."""
+    match = request.resolver_match
+    return _readable(match.route) if match is not None else "(no route)"
+
+
+@lru_cache(maxsize=1024)
+def _readable(route: str) -> str:
+    return "/" + _ANCHORS.sub("", _GROUP.sub(r"<\1>", route)).lstrip("/")

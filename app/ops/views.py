@@ -1,0 +1,22 @@
+"""Health for orchestrators and load balancers. Plain views: no authentication, no negotiation."""
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from app.ops import readiness
+
+
+async def healthz(request: HttpRequest) -> HttpResponse:
+    """200: the process answers. It asks nothing of the database, whose failure must not kill it."""
+    return HttpResponse(b"ok\n", content_type="text/plain")
+
+
+async def readyz(request: HttpRequest) -> HttpResponse:
+    """200 when this process may be sent requests, else 503 with what is missing."""
+    obstacles = await readiness.find_obstacles()
+    response = JsonResponse(
+        {"ready": not obstacles, "obstacles": obstacles}, status=503 if obstacles else 200
+    )
+    if obstacles:
+        response["Retry-After"] = "1"
+    response["Cache-Control"] = "no-store"
+    return response
