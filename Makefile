@@ -23,7 +23,7 @@ help: ## List every command
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: .venv/.run ## Set everything up and serve the API with live data (PORT=8000)
-	@exec $(RUN) manage.py up --port $(PORT)
+	@exec $(RUN) -m app.ops.up --port $(PORT)
 
 test: .venv/.dev ## Set everything up and run the tests on a real PostgreSQL
 	@$(TOOL)/pytest

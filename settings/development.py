@@ -1,12 +1,17 @@
 """Development: plain HTTP on loopback, the browsable API, the embedded PostgreSQL by default."""
 
+from app.ops import embedded
 from settings import env
 from settings.base import *
 
 DEBUG = env.flag("DEBUG", True)
 SECRET_KEY = env.text("SECRET_KEY", "development-only-not-secret-" + "x" * 32)
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
-DATABASES = {"default": env.database(f"postgresql://postgres@/postgres?host={VAR_DIR}/postgres")}
+DATABASES = {
+    "default": env.database(
+        None if env.is_set("DATABASE_URL") else embedded.address(VAR_DIR / "postgres")
+    )
+}
 
 REST_FRAMEWORK["DEFAULT_RENDERER_CLASSES"] = [
     "app.rest.renderers.JSONRenderer",

@@ -87,3 +87,17 @@ def database(default: str | None = None) -> dict[str, Any]:
         "OPTIONS": options,
         "CONN_MAX_AGE": 0,
     }
+
+
+def is_set(name: str) -> bool:
+    return bool(os.environ.get(name)) or bool(os.environ.get(f"{name}_FILE"))
+
+
+def put(name: str, value: str) -> None:
+    """Set a variable for what reads the environment later in this process, and for its children."""
+    os.environ[name] = value
+
+
+def inherited(**changes: str) -> dict[str, str]:
+    """The environment for a child process: this one's, with `changes`."""
+    return {**os.environ, **changes}
