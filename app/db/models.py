@@ -1,23 +1,83 @@
 """Drop-in for `django.db.models`: everything that it has, with Model, Manager and QuerySet on asyncpg."""
 
-from typing import Generic, TypeVar
+import asyncio
+from typing import Any
 
 from django.db import models as stock
 from django.db.models import *  # noqa: F403 - a drop-in exports what it stands in for
+from django.db.models import base as stock_base
 
-_M = TypeVar("_M", bound=stock.Model, covariant=True)
-
-
-class QuerySet(stock.QuerySet[_M], Generic[_M]):
-    pass
-
-
-class Manager(stock.Manager.from_queryset(QuerySet), Generic[_M]):  # type: ignore[misc]
-    pass
+from app.db import bridges
+from app.db.querysets import Manager, QuerySet, RawQuerySet, awaitable
+from app.db.transactions import run
 
 
-class Model(stock.Model):
+class ModelBase(stock_base.ModelBase):
+    """Relations are followed through the base manager: ours, where Django would make a plain one."""
+
+    @property
+    def _base_manager(cls) -> Any:
+        manager = cls._meta.base_manager
+        if type(manager) is stock.Manager:
+            ours = Manager()
+            ours.name, ours.model, ours.auto_created = "_base_manager", cls, True  # type: ignore[misc]
+            cls._meta.__dict__["base_manager"] = manager = ours
+        return manager
+
+
+class Model(stock.Model, metaclass=ModelBase):
+    """Django's Model whose asave, adelete and arefresh_from_db run on the loop, and whose `objects` is awaited."""
+
     objects = Manager()
 
     class Meta:
         abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if asyncio._get_running_loop() is not None:
+            _refuse(self, "save")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        if asyncio._get_running_loop() is not None:
+            _refuse(self, "delete")
+        return super().delete(*args, **kwargs)
+
+    def refresh_from_db(
+        self, using: Any = None, fields: Any = None, from_queryset: Any = None
+    ) -> None:
+        if asyncio._get_running_loop() is not None:
+            names = f"fields={list(fields)!r}" if fields else ""
+            bridges.refuse_on_loop(
+                f"{type(self).__name__}: loading {', '.join(fields or ['its fields'])}",
+                f"Write `await ….arefresh_from_db({names})`, or do not defer what is read.",
+            )
+        super().refresh_from_db(using=using, fields=fields, from_queryset=from_queryset)
+
+    save.alters_data = True  # type: ignore[attr-defined]
+    delete.alters_data = True  # type: ignore[attr-defined]
+
+    asave = awaitable("save")
+    adelete = awaitable("delete")
+    arefresh_from_db = awaitable("refresh_from_db")
+    asave.alters_data = True  # type: ignore[attr-defined]
+    adelete.alters_data = True  # type: ignore[attr-defined]
+
+
+def _refuse(instance: Model, name: str) -> None:
+    bridges.refuse_on_loop(f"{type(instance).__name__}.{name}()", f"Write `await ….a{name}()`.")
+
+
+async def aprefetch_related_objects(model_instances: Any, *related_lookups: Any) -> None:
+    """Django's `prefetch_related_objects`, awaited."""
+    await run(stock.prefetch_related_objects, model_instances, *related_lookups)
+
+
+__all__ = [
+    *[name for name in stock.__all__ if name not in {"Model", "Manager", "QuerySet"}],
+    "Manager",
+    "Model",
+    "QuerySet",
+    "RawQuerySet",
+    "aprefetch_related_objects",
+]

@@ -1,15 +1,85 @@
 """Fixtures for tests of a project on app.db; `tests/conftest.py` imports them."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
 
+import pytest
 import pytest_asyncio
+from django.db import connections
+
+from app.db import logs
+from app.db.connections import _session, close_pool, new_wrapper
+from app.db.statements import execute
+from app.db.transactions import Atomic, run
 
 
-@pytest_asyncio.fixture
-async def transaction() -> AsyncIterator[None]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def database(django_db_setup: None) -> AsyncIterator[None]:
+    """The test database, reached through the pool of the tests' loop."""
     yield
+    await close_pool()
 
 
-@pytest_asyncio.fixture
-async def committed() -> AsyncIterator[None]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def transaction(database: None) -> AsyncIterator[None]:
+    """The test runs in one transaction, rolled back after it. Tasks that it starts share it, one at a time."""
+    session = new_wrapper()
+    session.lock = asyncio.Lock()
+    token = _session.set(session)
+    block = Atomic(savepoint=True, durable=False, isolation=None, read_only=False)
+    block._inner._from_testcase = True
+    await block.__aenter__()
+    try:
+        yield
+    finally:
+        if session.in_atomic_block:
+            session.set_rollback(True)
+        await block.__aexit__(None, None, None)
+        session.is_over = True
+        session.release()
+        _session.reset(token)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def committed(database: None) -> AsyncIterator[None]:
+    """The test commits for real; every table is emptied after it."""
     yield
+    tables = await run(connections["default"].introspection.django_table_names, only_existing=True)
+    names = ", ".join(f'"{name}"' for name in tables if name != "django_migrations")
+    await execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+
+
+class Queries(list[dict[str, str]]):
+    """The queries of a block, in Django's format: {"sql": ..., "time": ...}."""
+
+
+@contextmanager
+def capture_queries() -> Iterator[Queries]:
+    """Collect the queries of this block and of the tasks that it starts."""
+    queries = Queries()
+    token = logs.captures.set((*logs.captures.get(), queries))
+    try:
+        yield queries
+    finally:
+        logs.captures.reset(token)
+
+
+@contextmanager
+def assert_num_queries(number: int) -> Iterator[Queries]:
+    """Django's assertNumQueries for awaited code: the block runs exactly `number` queries."""
+    with capture_queries() as queries:
+        yield queries
+    if len(queries) != number:
+        listing = "\n".join(f"{n}. {query['sql']}" for n, query in enumerate(queries, 1))
+        pytest.fail(f"{len(queries)} queries executed, {number} expected:\n{listing}")
+
+
+__all__: list[Any] = [
+    "assert_num_queries",
+    "capture_queries",
+    "committed",
+    "database",
+    "transaction",
+]

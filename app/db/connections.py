@@ -1,0 +1,381 @@
+"""Django's database wrapper with asyncpg under it: what the compiler and `Atomic` see as a connection.
+
+It is Django's own PostgreSQL wrapper, so it compiles the same SQL, but it never opens psycopg. Its cursor works
+inside `bridges.run()` only; elsewhere it raises SynchronousOnlyOperation, naming the awaitable.
+
+A wrapper belongs to one unit of work: one call outside a transaction, or one transaction. It takes a connection
+from the pool when it first needs one. Making one is cheap: it is a copy of a prototype.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, NotSupportedError, connections
+from django.db.backends.postgresql import base, features, operations
+from django.db.utils import ProgrammingError
+
+from app.db import bridges, logs, pools
+from app.db.errors import translate
+from app.db.placeholders import bind
+
+ISOLATION = ("read committed", "repeatable read", "serializable")
+
+
+class Features(features.DatabaseFeatures):
+    uses_server_side_binding = True
+
+
+class Operations(operations.DatabaseOperations):
+    def compose_sql(self, sql: str, params: Any) -> str:
+        return logs.compose(sql, params)
+
+    def last_executed_query(self, cursor: Any, sql: str, params: Any) -> str:
+        return logs.compose(sql, params)
+
+
+class Cursor:
+    """DB-API's cursor, as much of it as Django uses. Each call that waits does so through the bridge."""
+
+    arraysize = 100
+    lastrowid = None
+
+    def __init__(self, db: "DatabaseWrapper") -> None:
+        self.db = db
+        self.rowcount = -1
+        self._rows: Iterator[Any] = iter(())
+        self._statement: Any = None
+        self._is_closed = False
+
+    def __enter__(self) -> "Cursor":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._rows
+
+    def close(self) -> None:
+        self._is_closed = True
+
+    @property
+    def description(self) -> list[tuple[Any, ...]] | None:
+        """(name, type oid, None, ...) of each column; None when the statement returns no rows."""
+        if self._statement is None or not (attributes := self._statement.get_attributes()):
+            return None
+        return [(a.name, a.type.oid, None, None, None, None, None) for a in attributes]
+
+    def execute(self, sql: str, params: Sequence[Any] | None = None) -> None:
+        if self.db.execute_wrappers:
+            run: Any = lambda sql, params, many, context: self._execute(sql, params)  # noqa: E731
+            for wrapper in reversed(self.db.execute_wrappers):
+                run = _wrapped(wrapper, run)
+            run(sql, params, False, {"connection": self.db, "cursor": self})
+        else:
+            self._execute(sql, params)
+
+    def executemany(self, sql: str, param_list: Sequence[Sequence[Any]]) -> None:
+        total = 0
+        for params in param_list:
+            self.execute(sql, params)
+            total += max(self.rowcount, 0)
+        self.rowcount = total
+
+    def _execute(self, sql: str, params: Sequence[Any] | None) -> None:
+        db = self.db
+        if self._is_closed:
+            raise InterfaceError("the cursor is closed")
+        if db.needs_rollback:
+            db.validate_no_broken_transaction()
+        result = db.perform(str(sql), params)
+        self._statement = result.statement
+        self._rows = iter(result.rows)
+        count = result.status.rpartition(" ")[2]
+        self.rowcount = int(count) if count.isdigit() else -1
+
+    def fetchone(self) -> Any:
+        return next(self._rows, None)
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        rows = []
+        for row in self._rows:
+            rows.append(row)
+            if len(rows) == (size or self.arraysize):
+                break
+        return rows
+
+    def fetchall(self) -> list[Any]:
+        return list(self._rows)
+
+    def callproc(self, name: str, params: Any = None, kparams: Any = None) -> Any:
+        if kparams is not None:
+            raise NotSupportedError("Keyword parameters for callproc are not supported.")
+        marks = ", ".join(["%s"] * len(params or ()))
+        self.execute(f"SELECT * FROM {self.db.ops.quote_name(name)}({marks})", params or ())
+        return params
+
+
+def _wrapped(wrapper: Any, run: Any) -> Any:
+    return lambda sql, params, many, context: wrapper(run, sql, params, many, context)
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """See the module. `owner` is the task that a transaction belongs to.
+
+    A test's transaction has no owner but a `lock`: tasks use it one at a time; `holder` is the one that does.
+    """
+
+    features_class = Features
+    ops_class = Operations
+
+    connection: pools.Link | None
+    owner: "asyncio.Task[Any] | None" = None
+    lock: asyncio.Lock | None = None
+    is_over = False
+    holder: "asyncio.Task[Any] | None" = None
+    begin_sql = "BEGIN"
+
+    @property
+    def pg_version(self) -> int:
+        pool = current_pool()
+        if not pool.server_version:
+            self.ensure_connection()
+        return pool.server_version
+
+    # What opens and closes
+
+    def connect(self) -> None:
+        self.in_atomic_block = False
+        self.savepoint_ids = []
+        self.atomic_blocks = []
+        self.needs_rollback = False
+        self.closed_in_transaction = False
+        with translated():
+            self.connection = bridges.wait(current_pool().acquire())
+        self.autocommit = True
+        self.run_on_commit = []
+
+    def ensure_connection(self) -> None:
+        if self.connection is None:
+            if self.in_atomic_block and self.closed_in_transaction:
+                raise ProgrammingError("Cannot open a new connection in an atomic block.")
+            require_bridge()
+            self.connect()
+
+    def release(self) -> None:
+        """Give the connection back to the pool."""
+        link, self.connection = self.connection, None
+        if link is not None:
+            current_pool().release(link)
+
+    def _close(self) -> None:
+        if self.connection is not None:
+            self.connection.raw.terminate()
+            self.release()
+
+    def close(self) -> None:
+        self.run_on_commit = []
+        if self.closed_in_transaction or self.connection is None:
+            return
+        self._close()
+        if self.in_atomic_block:
+            self.closed_in_transaction = True
+            self.needs_rollback = True
+
+    def is_usable(self) -> bool:
+        return self.connection is not None and not self.connection.raw.is_closed()
+
+    def close_if_health_check_failed(self) -> None:
+        pass
+
+    def validate_thread_sharing(self) -> None:
+        pass
+
+    # What runs SQL
+
+    def cursor(self) -> Any:
+        if self.connection is None:
+            self.ensure_connection()
+        else:
+            require_bridge()
+        return Cursor(self)
+
+    def _cursor(self, name: str | None = None) -> Any:
+        return self.cursor()
+
+    def chunked_cursor(self) -> Any:
+        from app.db.cursors import ServerCursor
+
+        self.ensure_connection()
+        return ServerCursor(self)
+
+    def perform(self, sql: str, params: Sequence[Any] | None) -> pools.Result:
+        """Bind, run, log, and say errors in Django's words."""
+        assert self.connection is not None
+        statement, arguments = bind(sql, params)
+        start = time.monotonic()
+        try:
+            return bridges.wait(self.connection.perform(statement, arguments))
+        except Exception as error:
+            raise_translated(error)
+            raise
+        finally:
+            logs.record(self, sql, params, time.monotonic() - start)
+
+    def command(self, sql: str) -> None:
+        """Run transaction control."""
+        assert self.connection is not None
+        start = time.monotonic()
+        with translated():
+            try:
+                bridges.wait(self.connection.command(sql))
+            finally:
+                logs.record(self, sql, None, time.monotonic() - start)
+
+    # Transactions: Django's Atomic calls these
+
+    def get_autocommit(self) -> bool:
+        self.ensure_connection()
+        return self.autocommit
+
+    def set_autocommit(
+        self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
+    ) -> None:
+        self.validate_no_atomic_block()
+        self.ensure_connection()
+        if not autocommit:
+            self.command(self.begin_sql)
+        self.autocommit = autocommit
+        if autocommit and self.run_commit_hooks_on_set_autocommit_on:
+            self.run_and_clear_commit_hooks()
+            self.run_commit_hooks_on_set_autocommit_on = False
+
+    def commit(self) -> None:
+        self.validate_no_atomic_block()
+        self._commit()
+        self.errors_occurred = False
+        self.run_commit_hooks_on_set_autocommit_on = True
+
+    def rollback(self) -> None:
+        self.validate_no_atomic_block()
+        self._rollback()
+        self.errors_occurred = False
+        self.needs_rollback = False
+        self.run_on_commit = []
+
+    def _commit(self) -> None:
+        if self.connection is not None:
+            self.command("COMMIT")
+
+    def _rollback(self) -> None:
+        if self.connection is not None:
+            self.command("ROLLBACK")
+
+    def savepoint(self) -> str | None:
+        if self.get_autocommit():
+            return None
+        self.savepoint_state += 1
+        sid = f"s{self.savepoint_state}"
+        self.command(self.ops.savepoint_create_sql(sid))
+        return sid
+
+    def savepoint_rollback(self, sid: str) -> None:
+        if self.get_autocommit():
+            return
+        self.command(self.ops.savepoint_rollback_sql(sid))
+        self.run_on_commit = [hook for hook in self.run_on_commit if sid not in hook[0]]
+
+    def savepoint_commit(self, sid: str) -> None:
+        if not self.get_autocommit():
+            self.command(self.ops.savepoint_commit_sql(sid))
+
+    def clean_savepoints(self) -> None:
+        self.savepoint_state = 0
+
+
+def require_bridge() -> None:
+    """Raise SynchronousOnlyOperation unless waiting is possible here."""
+    if not bridges.is_bridged():
+        raise SynchronousOnlyOperation(
+            "A synchronous query would block the event loop. Await the method with the same name and "
+            "an `a` before it (aget, acount, `async for`), or `await db.run(function)`."
+        )
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """asyncpg's errors in Django's words."""
+    try:
+        yield
+    except Exception as error:
+        raise_translated(error)
+        raise
+
+
+def raise_translated(error: Exception) -> None:
+    """Raise what `error` is in Django's words; return when it is not the database's."""
+    if (translation := translate(error)) is not None:
+        raise translation from error
+
+
+_pool: pools.Pool | None = None
+_prototype: DatabaseWrapper | None = None
+_session: ContextVar[DatabaseWrapper | None] = ContextVar("app.db.session", default=None)
+
+
+def current_pool() -> pools.Pool:
+    """The pool of the running loop; made on first use."""
+    global _pool  # noqa: PLW0603 - one pool for the process, like Django's connections
+    loop = asyncio.get_running_loop()
+    if _pool is not None and _pool.loop is loop:
+        return _pool
+    if _pool is not None and not _pool.loop.is_closed() and not _pool.is_closed:
+        raise InterfaceError(
+            "The pool belongs to another event loop. Call `await db.close()` in that loop first."
+        )
+    _pool = pools.Pool(pools.Limits.from_settings())
+    return _pool
+
+
+async def close_pool() -> None:
+    global _pool  # noqa: PLW0603
+    pool, _pool = _pool, None
+    if pool is not None:
+        await pool.close()
+
+
+def existing_pool() -> pools.Pool | None:
+    return _pool
+
+
+def new_wrapper() -> DatabaseWrapper:
+    """A wrapper of its own for one unit of work; it has no connection yet."""
+    global _prototype  # noqa: PLW0603
+    entry = connections.settings[DEFAULT_DB_ALIAS]
+    if _prototype is None or _prototype.settings_dict is not entry:
+        _prototype = DatabaseWrapper(entry, DEFAULT_DB_ALIAS)
+        _prototype.queries_log = deque(maxlen=DatabaseWrapper.queries_limit)
+    wrapper = object.__new__(DatabaseWrapper)
+    state = wrapper.__dict__
+    state.update(_prototype.__dict__)
+    state["savepoint_ids"] = []
+    state["atomic_blocks"] = []
+    state["run_on_commit"] = []
+    state["execute_wrappers"] = []
+    state.pop("wrap_database_errors", None)
+    return wrapper
+
+
+def current_session() -> DatabaseWrapper | None:
+    """The wrapper of the transaction that this task is in."""
+    session = _session.get()
+    return None if session is None or session.is_over else session
+
+
+__all__ = ["Cursor", "DatabaseWrapper", "current_pool", "current_session", "new_wrapper"]

@@ -1,0 +1,59 @@
+"""What is written about queries: Django's query log, captures for tests, and slow queries."""
+
+import logging
+import traceback
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from django.conf import settings
+from psycopg.adapt import Transformer
+
+from app.db.codecs import psycopg_context
+
+logger = logging.getLogger("django.db.backends")
+slow_logger = logging.getLogger("app.db.slow")
+
+#: Lists that every query of this context is appended to, as {"sql": ..., "time": ...}.
+captures: ContextVar[tuple[list[dict[str, str]], ...]] = ContextVar("app.db.captures", default=())
+
+#: Seconds above which a query is logged with its caller's line; None for never.
+slow_query_seconds: float | None = None
+
+
+def compose(sql: str, params: Any) -> str:
+    """`sql` with its parameters as literals. For reading; it is never executed."""
+    if not params:
+        return sql if params is None else sql.replace("%%", "%")
+    transformer = Transformer(psycopg_context())
+    try:
+        literals = tuple(transformer.as_literal(value).decode() for value in params)
+        return sql % literals
+    except Exception:  # noqa: BLE001 - a log never fails a query
+        return f"{sql} -- {params!r}"
+
+
+def record(wrapper: Any, sql: str, params: Sequence[Any] | None, seconds: float) -> None:
+    """Note one query wherever someone looks."""
+    lists = captures.get()
+    if lists or settings.DEBUG:
+        entry = {"sql": compose(sql, params), "time": f"{seconds:.3f}"}
+        for queries in lists:
+            queries.append(entry)
+        if settings.DEBUG:
+            wrapper.queries_log.append(entry)
+            logger.debug("(%s) %s", entry["time"], entry["sql"])
+    if slow_query_seconds is not None and seconds > slow_query_seconds:
+        slow_logger.warning("%.3f s at %s: %s", seconds, _caller(), sql)
+
+
+def _caller() -> str:
+    """The innermost line outside Django, asyncio and this package."""
+    for frame in reversed(traceback.extract_stack()):
+        name = frame.filename
+        if not any(part in name for part in ("site-packages", "app/db/", "asyncio/", "/logs.py")):
+            return f"{name}:{frame.lineno}"
+    return "?"
+
+
+__all__ = ["captures", "compose", "record"]

@@ -1,0 +1,87 @@
+"""From Django's `%s` to PostgreSQL's `$n`, with a cast where the server cannot infer the type.
+
+Pure. `%%` is a percent sign, as in Django; nothing is ever put into the SQL but `$n` and the name of a type.
+The text depends on the SQL and on the types of the parameters, never on their values, so that equal shapes share
+one prepared statement. The one exception: in a statement with GROUP BY, equal parameters share one `$n`, because
+PostgreSQL matches an expression of SELECT with one of GROUP BY by its text.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from app.db.codecs import Parameter, describe
+
+_TOKEN = re.compile(r"%(.?)", re.DOTALL)
+
+
+def bind(sql: str, params: Sequence[Any] | None) -> tuple[str, list[Any]]:
+    """The statement and its arguments. `params` None means that `%` has no meaning in `sql`."""
+    if params is None:
+        return sql, []
+    casts: list[str] = []
+    arguments: list[Any] = []
+    for value in params:
+        cast, argument = describe(value)
+        casts.append(cast)
+        arguments.append(argument)
+    if "GROUP BY" in sql and arguments:
+        return _share(sql, casts, arguments)
+    return rewrite(sql, tuple(casts)), arguments
+
+
+@lru_cache(maxsize=4096)
+def rewrite(sql: str, casts: tuple[str, ...], numbers: tuple[int, ...] | None = None) -> str:
+    """`sql` with the n-th `%s` as `$n` and its cast. Raises TypeError when their numbers differ."""
+    position = 0
+
+    def replace(match: re.Match[str]) -> str:
+        nonlocal position
+        kind = match.group(1)
+        if kind == "%":
+            return "%"
+        if kind != "s":
+            raise ValueError(
+                f"only %s and %% have a meaning in SQL with parameters, not %{kind}: {sql}"
+            )
+        if position >= len(casts):
+            raise TypeError(
+                f"the SQL has more placeholders than its {len(casts)} parameters: {sql}"
+            )
+        cast = casts[position]
+        number = numbers[position] if numbers else position + 1
+        position += 1
+        return f"${number}::{cast}" if cast else f"${number}"
+
+    text = _TOKEN.sub(replace, sql)
+    if position != len(casts):
+        raise TypeError(f"the SQL has {position} placeholders for {len(casts)} parameters: {sql}")
+    return text
+
+
+def _share(sql: str, casts: list[str], arguments: list[Any]) -> tuple[str, list[Any]]:
+    """Equal parameters of one type share a number."""
+    seen: dict[Any, int] = {}
+    numbers: list[int] = []
+    kept: list[Any] = []
+    for cast, argument in zip(casts, arguments, strict=True):
+        key = (cast, type(argument), repr(argument))
+        if key not in seen:
+            kept.append(argument)
+            seen[key] = len(kept)
+        numbers.append(seen[key])
+    return rewrite(sql, tuple(casts), tuple(numbers)), kept
+
+
+@lru_cache(maxsize=256)
+def recast(statement: str, types: tuple[tuple[int, str], ...]) -> str:
+    """`statement` where each parameter of `types` is sent as text and cast by the server."""
+    for number, name in types:
+        statement = re.sub(
+            rf"\${number}(?!\d)", lambda _, n=number, t=name: f"${n}::text::{t}", statement
+        )
+    return statement
+
+
+__all__ = ["Parameter", "bind", "recast", "rewrite"]

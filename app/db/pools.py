@@ -1,0 +1,352 @@
+"""The pool: connections that are opened when they are needed, and a bounded wait when all are in use.
+
+Rules:
+- A pool belongs to the event loop that made it.
+- A connection is handed to one taker and comes back by `release()`, which never waits: what has to be tidied
+  (a cancelled query that the server still winds up, a transaction left open) is done in a task of the pool's own,
+  and only a clean connection is handed out again. What can't be tidied is closed.
+- Nothing is reset between takers: `app.db` itself changes no session state.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import asyncpg
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from app.db import codecs
+from app.db.errors import UnreachableError
+from app.db.placeholders import recast
+
+DJANGO_ONLY = ("assume_role", "isolation_level", "pool", "server_side_binding", "client_encoding")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """`settings.DATABASE_POOL`, each with its default."""
+
+    max_size: int = 10
+    wait_seconds: float = 5.0
+    connect_seconds: float = 10.0
+    idle_seconds: float = 300.0
+    statements: int = 256
+    statement_timeout_seconds: float | None = None
+    slow_query_seconds: float | None = None
+    transaction_pooling: bool = False
+
+    @classmethod
+    def from_settings(cls) -> "Limits":
+        options = getattr(settings, "DATABASE_POOL", {})
+        try:
+            return cls(**options)
+        except TypeError as error:
+            raise ImproperlyConfigured(
+                f"DATABASE_POOL: {error}. It knows {', '.join(cls.__dataclass_fields__)}."
+            ) from None
+
+
+@dataclass(slots=True)
+class Result:
+    rows: list[Any]
+    status: str
+    statement: Any
+
+
+class Statement:
+    """A prepared statement, and what is left to decode of its columns."""
+
+    __slots__ = ("loaders", "raw")
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+        self.loaders = codecs.column_loaders(raw.get_attributes())
+
+
+class Link:
+    """One connection to the server, with its prepared statements."""
+
+    __slots__ = ("raw", "released_at", "size", "statements")
+
+    def __init__(self, raw: asyncpg.Connection, size: int) -> None:
+        self.raw = raw
+        self.size = size
+        self.statements: OrderedDict[str, Statement] = OrderedDict()
+        self.released_at = 0.0
+
+    async def prepare(self, sql: str) -> "Statement":
+        """The prepared statement of `sql`; the least recently used is dropped when there are too many."""
+        statements = self.statements
+        statement = statements.get(sql)
+        if statement is not None:
+            statements.move_to_end(sql)
+            return statement
+        statement = Statement(await self.raw.prepare(sql))
+        if self.size and len(sql) < 15_000:
+            statements[sql] = statement
+            if len(statements) > self.size:
+                statements.popitem(last=False)
+        return statement
+
+    async def perform(self, sql: str, arguments: Sequence[Any]) -> Result:
+        """Run one statement. Raises asyncpg's errors."""
+        try:
+            statement = await self.prepare(sql)
+            rows = await statement.raw.fetch(*arguments)
+        except (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError):
+            # A table has changed since the statement was prepared. Harmless outside a transaction.
+            self.statements.clear()
+            if self.raw.is_in_transaction():
+                raise
+            await self.raw.reload_schema_state()
+            statement = await self.prepare(sql)
+            rows = await statement.raw.fetch(*arguments)
+        except (asyncpg.DataError, asyncpg.InterfaceError) as error:
+            texts = _as_text(error, statement.raw, arguments)
+            if texts is None:
+                raise
+            sql, arguments = recast(sql, texts[0]), texts[1]
+            statement = await self.prepare(sql)
+            rows = await statement.raw.fetch(*arguments)
+        if statement.loaders:
+            rows = codecs.load_rows(rows, statement.loaders)
+        return Result(rows, statement.raw.get_statusmsg() or "", statement.raw)
+
+    async def command(self, sql: str) -> None:
+        """Run SQL without parameters, unprepared: BEGIN, COMMIT, SAVEPOINT."""
+        await self.raw.execute(sql)
+
+
+def _as_text(
+    error: Exception, statement: Any, arguments: Sequence[Any]
+) -> tuple[tuple[tuple[int, str], ...], list[Any]] | None:
+    """When asyncpg could not encode a string for the type that the server inferred, let the server read it.
+
+    Returns the parameters to send as text, with their types, and the arguments; None when that is not it.
+    """
+    if "invalid input for query argument" not in str(error):
+        return None
+    types: list[tuple[int, str]] = []
+    for number, (kind, value) in enumerate(
+        zip(statement.get_parameters(), arguments, strict=True), 1
+    ):
+        if isinstance(value, str) and kind.name not in {"text", "varchar", "unknown"}:
+            types.append((number, _quoted(kind)))
+    return (tuple(types), list(arguments)) if types else None
+
+
+def _quoted(kind: Any) -> str:
+    name = kind.name.removesuffix("[]")
+    return f'"{kind.schema}"."{name}"' + ("[]" if kind.name.endswith("[]") else "")
+
+
+class Pool:
+    """Connections to the default database. `acquire()` and `release()` are the whole of it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.loop = asyncio.get_running_loop()
+        self.server_version = 0
+        self.is_closed = False
+        self.waits = self.timeouts = self.opened = self.lost = self.queries = 0
+        self._idle: list[Link] = []
+        self._size = 0
+        self._taken: set[Link] = set()
+        self._waiters: deque[asyncio.Future[Link | None]] = deque()
+        self._tidying: set[asyncio.Task[None]] = set()
+
+    async def acquire(self) -> Link:
+        """An open connection. Raises UnreachableError when none is free in time or the server is gone."""
+        if self.is_closed:
+            raise UnreachableError(
+                "The pool is closed. Call `await db.open()` before the first query."
+            )
+        link = self._pop_idle()
+        if link is None:
+            link = await (self._connect() if self._size < self.limits.max_size else self._wait())
+        self._taken.add(link)
+        return link
+
+    def release(self, link: Link) -> None:
+        """Take a connection back. Never waits."""
+        self._taken.discard(link)
+        raw = link.raw
+        if raw.is_closed() or self.is_closed:
+            self._discard(link)
+        elif raw._protocol._is_cancelling() or raw.is_in_transaction():
+            task = self.loop.create_task(self._tidy(link))
+            self._tidying.add(task)
+            task.add_done_callback(self._tidying.discard)
+        else:
+            self._give(link)
+
+    async def close(self) -> None:
+        """Close every connection; those in use when they come back."""
+        self.is_closed = True
+        if self._tidying:
+            await asyncio.gather(*self._tidying, return_exceptions=True)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(UnreachableError("The pool was closed."))
+        idle, self._idle = self._idle, []
+        for link in idle:
+            self._size -= 1
+            try:
+                await link.raw.close(timeout=5)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                link.raw.terminate()
+
+    def statistics(self) -> dict[str, int]:
+        return {
+            "size": self._size,
+            "in_use": len(self._taken),
+            "idle": len(self._idle),
+            "waiting": len(self._waiters),
+            "max_size": self.limits.max_size,
+            "waits": self.waits,
+            "timeouts": self.timeouts,
+            "opened": self.opened,
+            "lost": self.lost,
+            "queries": self.queries,
+        }
+
+    def _pop_idle(self) -> Link | None:
+        while self._idle:
+            link = self._idle.pop()
+            if not link.raw.is_closed():
+                return link
+            self._discard(link)
+        return None
+
+    async def _connect(self) -> Link:
+        self._size += 1
+        try:
+            raw = await asyncpg.connect(
+                **connection_arguments(self.limits), timeout=self.limits.connect_seconds
+            )
+        except BaseException as error:
+            self._size -= 1
+            self._wake(None)
+            if isinstance(error, OSError | asyncpg.PostgresError | asyncpg.InterfaceError):
+                if getattr(error, "sqlstate", None) in {"28P01", "28000", "3D000"}:
+                    raise
+                raise UnreachableError(f"The database does not answer: {error}") from error
+            raise
+        self.opened += 1
+        version = raw.get_server_version()
+        self.server_version = version.major * 10000 + version.minor
+        try:
+            await codecs.configure(raw)
+        except BaseException:
+            self._size -= 1
+            self._wake(None)
+            raw.terminate()
+            raise
+        return Link(raw, 0 if self.limits.transaction_pooling else self.limits.statements)
+
+    async def _wait(self) -> Link:
+        """Stand in line for a connection, or for the room to open one."""
+        self.waits += 1
+        deadline = time.monotonic() + self.limits.wait_seconds
+        while True:
+            waiter: asyncio.Future[Link | None] = self.loop.create_future()
+            self._waiters.append(waiter)
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    link = await waiter
+            except BaseException as error:
+                if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                    self._pass_on(waiter.result())
+                elif waiter in self._waiters:
+                    self._waiters.remove(waiter)
+                if isinstance(error, TimeoutError):
+                    self.timeouts += 1
+                    raise UnreachableError(
+                        f"All {self.limits.max_size} database connections were in use for "
+                        f"{self.limits.wait_seconds:g} s. Raise DATABASE_POOL['max_size'] or send less."
+                    ) from error
+                raise
+            if link is not None:
+                return link
+            if (link := self._pop_idle()) is not None:
+                return link
+            if self._size < self.limits.max_size:
+                return await self._connect()
+
+    def _pass_on(self, link: Link | None) -> None:
+        if link is None:
+            self._wake(None)
+        else:
+            self._give(link)
+
+    def _give(self, link: Link) -> None:
+        """Hand a clean connection to the first in line, or keep it."""
+        if not self._wake(link):
+            link.released_at = time.monotonic()
+            self._idle.append(link)
+
+    def _wake(self, link: Link | None) -> bool:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(link)
+                return True
+        return False
+
+    def _discard(self, link: Link) -> None:
+        self._size -= 1
+        self.lost += 1
+        link.statements.clear()
+        if not link.raw.is_closed():
+            link.raw.terminate()
+        self._wake(None)
+
+    async def _tidy(self, link: Link) -> None:
+        """Wait for the server to wind up a cancelled query, end an open transaction, then give it back."""
+        try:
+            async with asyncio.timeout(5):
+                await link.raw.execute("ROLLBACK" if link.raw.is_in_transaction() else "SELECT 1")
+        except (
+            OSError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ):
+            self._discard(link)
+        except BaseException:
+            self._discard(link)
+            raise
+        else:
+            if link.raw.is_in_transaction() or link.raw.is_closed() or self.is_closed:
+                self._discard(link)
+            else:
+                self._give(link)
+
+
+def connection_arguments(limits: Limits) -> dict[str, Any]:
+    """Django's DATABASES entry in asyncpg's words."""
+    entry = connections.settings["default"]
+    if "postgresql" not in entry["ENGINE"]:
+        raise ImproperlyConfigured(
+            f"app.db runs on PostgreSQL; DATABASES['default']['ENGINE'] is {entry['ENGINE']!r}. "
+            "Write 'django.db.backends.postgresql'."
+        )
+    options = {k: v for k, v in entry["OPTIONS"].items() if k not in DJANGO_ONLY}
+    options.pop("connect_timeout", None)
+    query = {"host": entry["HOST"], "port": entry["PORT"], "user": entry["USER"]}
+    query |= {"password": entry["PASSWORD"], "dbname": entry["NAME"]}
+    ssl = {k: options.pop(k) for k in list(options) if k.startswith("ssl")}
+    dsn = "postgresql://?" + urlencode({k: str(v) for k, v in (query | ssl).items() if v})
+    server = {"timezone": entry["TIME_ZONE"] or "UTC"} | {k: str(v) for k, v in options.items()}
+    if limits.statement_timeout_seconds is not None:
+        server["statement_timeout"] = str(int(limits.statement_timeout_seconds * 1000))
+    return {"dsn": dsn, "server_settings": server, "statement_cache_size": 0}
+
+
+__all__ = ["Limits", "Link", "Pool", "Result"]

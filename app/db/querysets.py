@@ -1,0 +1,180 @@
+"""QuerySet and Manager on asyncpg: Django's own, whose awaitable methods run on the loop.
+
+Each synchronous method refuses to run on the event loop and names its awaitable. Each awaitable calls its
+synchronous twin through the bridge, so an override of either is respected.
+"""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable
+from functools import wraps
+from typing import Any, Generic, TypeVar
+
+from django.db import models as stock
+from django.db.models import manager as stock_managers
+from django.db.models import query as stock_queries
+
+from app.db import bridges
+from app.db.transactions import run
+
+_M = TypeVar("_M", bound=stock.Model, covariant=True)
+
+#: Methods that reach the database and have a twin with `a` before the name.
+TWINS = (
+    "aggregate", "bulk_create", "bulk_update", "contains", "count", "create", "delete", "earliest", "exists",
+    "explain", "first", "get", "get_or_create", "in_bulk", "last", "latest", "update", "update_or_create",
+)  # fmt: skip
+
+#: What related managers add to them.
+RELATED_TWINS = ("add", "clear", "create", "get_or_create", "remove", "set", "update_or_create")
+
+
+def awaitable(name: str) -> Callable[..., Any]:
+    """A coroutine method that runs the method `name` of the same object through the bridge."""
+
+    async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return await run(getattr(self, name), *args, **kwargs)
+
+    method.__name__ = f"a{name}"
+    return method
+
+
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A synchronous method that refuses to run on the loop and names its awaitable."""
+    name = function.__name__
+
+    @wraps(function)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if asyncio._get_running_loop() is not None:
+            bridges.refuse_on_loop(_described(self, f".{name}()"), f"Write `await ….a{name}()`.")
+        return function(self, *args, **kwargs)
+
+    return method
+
+
+def _described(queryset: Any, what: str) -> str:
+    """What was called on what; a relation that was followed from an instance is called by its name."""
+    model = queryset.model.__name__
+    instance = queryset._hints.get("instance")
+    if instance is None:
+        return f"{model} QuerySet{what}"
+    names = [
+        field.name
+        for field in instance._meta.get_fields()
+        if field.is_relation and field.related_model is queryset.model
+    ]
+    relation = " or ".join(f"`{name}`" for name in names) or "relation"
+    return (
+        f"{type(instance).__name__}.{relation} is not loaded, and to fetch it here (load it beforehand with "
+        f"select_related() or prefetch_related())"
+    )
+
+
+class AsyncAccess:
+    """What QuerySet and RawQuerySet share: iteration."""
+
+    model: Any
+    _result_cache: list[Any] | None
+    _prefetch_related_lookups: tuple[Any, ...]
+    _prefetch_done: bool
+
+    def _fetch_all(self) -> None:
+        if self._result_cache is None or (
+            self._prefetch_related_lookups and not self._prefetch_done
+        ):
+            if asyncio._get_running_loop() is not None:
+                bridges.refuse_on_loop(
+                    _described(self, ""), "Write `async for` or `[… async for … in queryset]`."
+                )
+            super()._fetch_all()  # type: ignore[misc]
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._iterate()
+
+    async def _iterate(self) -> AsyncIterator[Any]:
+        if self._result_cache is None or (
+            self._prefetch_related_lookups and not self._prefetch_done
+        ):
+            await run(self._fetch_all)
+        assert self._result_cache is not None
+        for item in self._result_cache:
+            yield item
+
+
+class RawQuerySet(AsyncAccess, stock_queries.RawQuerySet):
+    """`Model.objects.raw()`, iterated with `async for`."""
+
+    def iterator(self) -> Any:
+        if asyncio._get_running_loop() is not None:
+            bridges.refuse_on_loop(_described(self, ".iterator()"), "Write `async for`.")
+        return super().iterator()
+
+    def using(self, alias: str | None) -> Any:
+        queryset = super().using(alias)
+        queryset.__class__ = type(self)
+        return queryset
+
+
+class QuerySet(AsyncAccess, stock.QuerySet[_M, _M], Generic[_M]):
+    """Django's QuerySet, awaited on asyncpg."""
+
+    @classmethod
+    def as_manager(cls) -> Any:
+        manager = Manager.from_queryset(cls)()
+        manager._built_with_as_manager = True
+        return manager
+
+    as_manager.queryset_only = True  # type: ignore[attr-defined]
+
+    def raw(
+        self, raw_query: str, params: Any = (), translations: Any = None, using: Any = None
+    ) -> Any:
+        queryset = super().raw(raw_query, params=params, translations=translations, using=using)
+        queryset.__class__ = RawQuerySet
+        return queryset
+
+    def iterator(self, chunk_size: int | None = None) -> Any:
+        if asyncio._get_running_loop() is not None:
+            bridges.refuse_on_loop(
+                _described(self, ".iterator()"), "Write `async for … in ….aiterator()`."
+            )
+        return super().iterator(chunk_size)
+
+    def aiterator(self, chunk_size: int = 2000) -> AsyncIterator[Any]:
+        from app.db.cursors import iterate
+
+        return iterate(self, chunk_size)
+
+
+for _name in TWINS:
+    setattr(QuerySet, _name, guarded(getattr(stock.QuerySet, _name)))
+    setattr(QuerySet, f"a{_name}", awaitable(_name))
+for _attribute in ("alters_data", "queryset_only"):
+    for _name in TWINS:
+        if hasattr(getattr(stock.QuerySet, _name), _attribute):
+            for _method in (getattr(QuerySet, _name), getattr(QuerySet, f"a{_name}")):
+                setattr(_method, _attribute, getattr(getattr(stock.QuerySet, _name), _attribute))
+
+
+class Manager(stock_managers.BaseManager.from_queryset(QuerySet), Generic[_M]):  # type: ignore[misc]
+    """Django's Manager, over QuerySets on asyncpg.
+
+    Django derives the manager of a relation from this class; its awaitable methods are then replaced by ones that
+    run on the loop.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "core_filters" in cls.__init__.__code__.co_names or _is_related(cls):
+            for name in RELATED_TWINS:
+                if name in cls.__dict__ and inspect.isfunction(cls.__dict__[name]):
+                    twin = awaitable(name)
+                    twin.alters_data = True  # type: ignore[attr-defined]
+                    setattr(cls, f"a{name}", twin)
+
+
+def _is_related(cls: type) -> bool:
+    return cls.__name__ in {"RelatedManager", "ManyRelatedManager", "GenericRelatedObjectManager"}
+
+
+__all__ = ["Manager", "QuerySet", "RawQuerySet"]
