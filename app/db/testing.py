@@ -8,11 +8,25 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from django.db import connections
+from django.test.utils import setup_databases, teardown_databases
 
 from app.db import logs
 from app.db.connections import _session, close_pool, new_wrapper
 from app.db.statements import execute
 from app.db.transactions import Atomic, run
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None, django_db_blocker: Any, django_db_keepdb: bool
+) -> Iterator[None]:
+    """The test database, made for every run: pytest-django's own makes it for tests that it marked only."""
+    with django_db_blocker.unblock():
+        made = setup_databases(0, interactive=False, aliases={"default"}, keepdb=django_db_keepdb)
+    yield
+    if not django_db_keepdb:
+        with django_db_blocker.unblock():
+            teardown_databases(made, 0)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
