@@ -1,7 +1,7 @@
 """Three kinds of users against a running Stowage: agents, dashboards and deployers.
 
-Run through `make load`, which mints tokens and sets bounds. Each user makes what it works on and takes
-it away when it stops, so that a run leaves the fleet as it found it.
+Run through `make load`, which mints tokens and sets bounds. Each user makes what it works on and
+takes it away when it stops, so that a run leaves the fleet as it found it.
 """
 
 import itertools

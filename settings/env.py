@@ -1,4 +1,4 @@
-"""The only reader of the environment. Each function names the variable that is wrong, and the remedy.
+"""The only reader of the environment. Its errors name the variable that is wrong, and the remedy.
 
 A secret may stand in a file: for any variable `NAME`, `NAME_FILE` names a file that holds its value
 (Docker and Swarm mount secrets so).

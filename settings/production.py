@@ -1,4 +1,4 @@
-"""Production: everything that differs is named by a variable of the environment, none has a default."""
+"""Production: what differs is named by variables of the environment; secrets have no default."""
 
 from settings import env
 from settings.base import *

@@ -5,7 +5,9 @@ from settings.base import *
 
 SECRET_KEY = "test-only-" + "x" * 50
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
-DATABASES = {"default": env.database(f"postgresql://postgres@/postgres?host={VAR_DIR}/test/postgres")}
+DATABASES = {
+    "default": env.database(f"postgresql://postgres@/postgres?host={VAR_DIR}/test/postgres")
+}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 REST_FRAMEWORK["DEFAULT_RENDERER_CLASSES"] = [

@@ -1,6 +1,7 @@
 """A pytest plugin, loaded before any settings are read: every test runs on a real PostgreSQL.
 
-The one that DATABASE_URL names, or the embedded one, kept under var/test/ so that the next run is quick.
+The one that DATABASE_URL names, or the embedded one, kept under var/test/ so that the next run is
+quick.
 """
 
 import os

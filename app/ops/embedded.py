@@ -1,10 +1,10 @@
 """The embedded PostgreSQL: a real server from a package, its data in a directory, no port open.
 
-Theory of operation. The server outlives the process that started it, as `pg_ctl` leaves it; whoever
-starts Stowage next adopts it. It listens on a Unix socket alone, in its data directory, or where that
-path is too long for a socket in a directory that the package derives from it. What a killed run left
-behind (a lock file whose process is gone, or whose number another program has now) is cleared before
-the server is started; the server then recovers by its own log.
+Theory of operation. The server outlives the process that started it, as `pg_ctl` leaves it;
+whoever starts Stowage next adopts it. It listens on a Unix socket alone, in its data directory, or,
+where that path is too long for a socket, in a directory that the package derives from it. What a
+killed run left behind (a lock file whose process is gone, or whose number another program has now)
+is cleared before the server is started; the server then recovers by its own log.
 
 Imports no Django, so that it can be started before any settings are read.
 """
@@ -27,8 +27,8 @@ class EmbeddedError(Exception):
 
 
 def start(directory: Path) -> str:
-    """Start the server whose data lies in `directory` (made on the first call), or adopt the one that
-    runs there. Returns its address as a URL for `DATABASE_URL`. Raises EmbeddedError."""
+    """Start the server whose data lies in `directory` (made on the first call), or adopt the one
+    that runs there. Returns its address as a URL for `DATABASE_URL`. Raises EmbeddedError."""
     try:
         make_parent(directory)
         clear_stale_lock(directory)
@@ -103,7 +103,9 @@ def _server(directory: Path) -> Any:
         try:
             return get_server(directory, cleanup_mode=None, start=False)
         except RuntimeError as error:
-            raise EmbeddedError(f"{error}. Move the directory away, or upgrade its data.") from error
+            raise EmbeddedError(
+                f"{error}. Move the directory away, or upgrade its data."
+            ) from error
 
 
 def _start(server: Any) -> None:

@@ -3,11 +3,14 @@
 Importing this module sets Django up, which reads DATABASE_URL.
 """
 
+import contextlib
 import secrets
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import django
+
 from settings import env
 
 env.put("DJANGO_SETTINGS_MODULE", env.text("DJANGO_SETTINGS_MODULE", "settings.development"))
@@ -23,7 +26,7 @@ from app.accounts import services  # noqa: E402
 from app.accounts.models import Token, User  # noqa: E402
 
 ADMINISTRATOR = "admin"
-RUN_HOURS = 24 * 30
+RUN_DAYS = 30
 
 
 class PreparationError(Exception):
@@ -34,8 +37,8 @@ class PreparationError(Exception):
 class Prepared:
     """The credentials of this run. `password` and `token` are there on the first run only."""
 
-    agent_token: str
-    reader_token: str
+    agent_token: str = ""
+    reader_token: str = ""
     password: str | None = None
     token: str | None = None
     minted: list[Token] = field(default_factory=list)
@@ -69,47 +72,58 @@ def migrate() -> None:
             call_command("migrate", interactive=False, verbosity=0)
     except OperationalError as error:
         cause = str(error).strip().splitlines()[-1]
-        raise PreparationError(f"DATABASE_URL: {cause}. Mend it, or unset it for the embedded one.") from error
+        raise PreparationError(
+            f"DATABASE_URL: {cause}. Mend it, or unset it for the embedded one."
+        ) from error
     finally:
         connection.close()
 
 
-async def prepare() -> Prepared:
-    """Mint this run's tokens; on the first run make an administrator and a token as well."""
+@contextlib.asynccontextmanager
+async def database() -> AsyncIterator[None]:
+    """The pool, open for as long as the block runs."""
     await db.open()
     try:
-        administrator = await User.objects.filter(username=ADMINISTRATOR).afirst()
-        password = None
-        if administrator is None:
-            password = secrets.token_urlsafe(12)
-            administrator = await services.create_administrator(
-                username=ADMINISTRATOR, password=password
-            )
-        prepared = Prepared(agent_token="", reader_token="", password=password)
-        if password is not None:
-            _, prepared.token = await services.create_token(
-                user=administrator, name="first run", scopes=["read", "write"]
-            )
-        prepared.agent_token = await mint(prepared, administrator, "agent of this machine", "agent")
-        prepared.reader_token = await mint(prepared, administrator, "printed by make up", "read")
-        return prepared
+        yield
     finally:
         await db.close()
 
 
-async def mint(prepared: Prepared, user: User, name: str, scope: str) -> str:
+async def prepare() -> Prepared:
+    """Mint this run's tokens; on the first run make an administrator and a token as well."""
+    async with database():
+        administrator, password = await get_or_create_administrator()
+        prepared = Prepared(password=password)
+        if password is not None:
+            _, prepared.token = await services.create_token(
+                user=administrator, name="first run", scopes=["read", "write"]
+            )
+        prepared.agent_token = await mint(prepared, administrator, "agent of this run", "agent")
+        prepared.reader_token = await mint(prepared, administrator, "printed by make up", "read")
+        return prepared
+
+
+async def get_or_create_administrator() -> tuple[User, str | None]:
+    """The administrator, and the password when this call made both."""
+    administrator = await User.objects.filter(username=ADMINISTRATOR).afirst()
+    if administrator is not None:
+        return administrator, None
+    password = secrets.token_urlsafe(12)
+    made = await services.create_administrator(username=ADMINISTRATOR, password=password)
+    return made, password
+
+
+async def mint(prepared: Prepared, user: User, name: str, *scopes: str) -> str:
     """A token that `revoke` takes back; it expires by itself, should nobody come to that."""
-    expires_at = timezone.now() + timedelta(hours=RUN_HOURS)
+    expires_at = timezone.now() + timedelta(days=RUN_DAYS)
     token, text = await services.create_token(
-        user=user, name=name, scopes=[scope], expires_at=expires_at
+        user=user, name=name, scopes=scopes, expires_at=expires_at
     )
     prepared.minted.append(token)
     return text
 
 
 async def revoke(prepared: Prepared) -> None:
-    await db.open()
-    try:
+    """Delete the run's tokens."""
+    async with database():
         await Token.objects.filter(pk__in=[token.pk for token in prepared.minted]).adelete()
-    finally:
-        await db.close()

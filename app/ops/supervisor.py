@@ -47,7 +47,9 @@ class Child:
             quick_deaths = quick_deaths + 1 if lived < STEADY_SECONDS else 1
             if quick_deaths >= MOST_QUICK_DEATHS:
                 raise ChildError(
-                    "\n".join([f"{self.name} ended with {status}, again and again:", *self.last_lines])
+                    "\n".join(
+                        [f"{self.name} ended with {status}, again and again:", *self.last_lines]
+                    )
                 )
             self.say(f"ended with {status}; starting it again")
             await asyncio.sleep(0.25 * 2**quick_deaths)
@@ -104,7 +106,7 @@ class Supervisor:
             loop.add_signal_handler(number, self.stopping.set)
 
     async def run(self) -> None:
-        """Returns once told to stop and every child has. Raises ChildError when one won't stay up."""
+        """Run until told to stop, and stop them. Raises ChildError when one won't stay up."""
         runs = {asyncio.create_task(child.run(), name=child.name) for child in self.children}
         stop = asyncio.create_task(self.stopping.wait(), name="stop")
         try:

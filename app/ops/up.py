@@ -1,9 +1,9 @@
 """`python -m app.ops.up`, what `make up` runs: database, API and agent as one, on this machine.
 
 Theory of operation. One process supervises. It takes a lock on var/, starts the embedded PostgreSQL
-(or uses the server that DATABASE_URL names), migrates, mints tokens, starts the API and the agent and
-waits until the API is ready. The tokens of the agent and of the printed `curl` line live as long as
-the run: only their digests are stored, and they are revoked on the way out.
+(or uses the server that DATABASE_URL names), migrates, mints tokens, starts the API and the agent
+and waits until the API is ready. The tokens of the agent and of the printed `curl` line live as
+long as the run: only their digests are stored, and they are deleted on the way out.
 """
 
 import argparse
@@ -16,11 +16,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from app.ops import embedded
 from app.ops.supervisor import Child, ChildError, Supervisor
 from settings import env
+
+if TYPE_CHECKING:
+    from app.ops import preparation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
@@ -50,7 +53,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def locked(var: Path, port: int) -> Iterator[None]:
-    """One run at a time for a directory and a port. The lock goes with the process that holds it."""
+    """One run at a time for a directory and a port. The lock goes with the process."""
     check_port(port)
     try:
         var.mkdir(parents=True, exist_ok=True)
@@ -106,7 +109,7 @@ def holder_of(port: int) -> str:
 
 @contextlib.contextmanager
 def database(var: Path) -> Iterator[None]:
-    """DATABASE_URL names a server from here on: the caller's, or the embedded one, which is ours."""
+    """From here on DATABASE_URL names a server: the caller's, or the embedded one, run by us."""
     if env.is_set("DATABASE_URL"):
         env.database()  # raises when it is no URL of a PostgreSQL
         yield
@@ -169,7 +172,7 @@ async def announce(url: str, prepared: "preparation.Prepared", started_at: float
 
 async def wait_until_ready(url: str) -> None:
     port = int(url.rpartition(":")[2])
-    while not await is_ready(port):
+    while not await is_ready(port):  # noqa: ASYNC110 - another process becomes ready
         await asyncio.sleep(0.05)
 
 
