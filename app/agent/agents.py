@@ -1,0 +1,123 @@
+"""The agent: owns the tasks of a source and a delivery, from the first observation to the last
+flush.
+
+    watch   ── the source's changes ──▶ signal
+    observe ── at start, on the signal, every minute ──▶ roster ─┐
+    sample  ── every interval ──▶ outbox ───────────────────────┴─▶ deliver
+
+A source that is gone is tried again with a backoff by each task that needs it; the first to notice
+says so. An error that nobody foresaw ends all tasks and the process: whoever supervises it starts
+it anew.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import aclosing
+
+from app.agent.backoffs import Backoff
+from app.agent.deliveries import Delivery, Reporter
+from app.agent.links import Link
+from app.agent.outboxes import Outbox
+from app.agent.rosters import Roster
+from app.agent.schedules import Signal, ticks
+from app.agent.sources import Source, SourceUnavailableError
+
+RELIST_SECONDS = 60.0
+SETTLE_SECONDS = 1.0  # changes that come together make one observation
+FLUSH_SECONDS = 5.0
+ENGINE_BACKOFF_SECONDS = 15.0
+FIRST_SAMPLE_SECONDS = (
+    1.0  # after the first reading, so that the first figures do not take an interval
+)
+
+
+class Agent:
+    """One source, one API. `run` is called once."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        reporter: Reporter,
+        interval_seconds: float,
+        buffer_samples: int,
+        source_name: str = "source",
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.source_link = Link(source_name, reasons=1)
+        self.outbox = Outbox(buffer_samples)
+        self.roster = Roster()
+        self.delivery = Delivery(
+            reporter,
+            roster=self.roster,
+            outbox=self.outbox,
+            interval_seconds=interval_seconds,
+            draw=draw,
+        )
+        self._source = source
+        self._interval = interval_seconds
+        self._draw = draw
+        self._signal = Signal(SETTLE_SECONDS)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until `stop` is set, then sends what is left, for FLUSH_SECONDS at most."""
+        async with asyncio.TaskGroup() as group:
+            work = (self._watch(), self._observe(), self._sample(), self.delivery.run())
+            tasks = [group.create_task(part) for part in work]
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+        await self.delivery.flush(FLUSH_SECONDS)
+
+    async def _watch(self) -> None:
+        backoff = self._source_backoff()
+        while True:
+            try:
+                async with aclosing(self._source.changes()) as changes:
+                    async for _ in changes:
+                        backoff.succeed()
+                        self._signal.set()
+            except SourceUnavailableError as error:
+                self._lose_source(error)
+            await asyncio.sleep(backoff.fail())
+
+    async def _observe(self) -> None:
+        backoff = self._source_backoff()
+        full = True
+        while True:
+            try:
+                self.roster.note(await self._source.observe(full=full))
+            except SourceUnavailableError as error:
+                self._lose_source(error)
+                full = True
+                await asyncio.sleep(backoff.fail())
+                continue
+            backoff.succeed()
+            self.source_link.restore(self.roster.describe())
+            self.delivery.report()
+            full = not await self._signal.wait(RELIST_SECONDS)
+
+    async def _sample(self) -> None:
+        await self._take_sample()
+        await asyncio.sleep(min(FIRST_SAMPLE_SECONDS, self._interval))
+        async with aclosing(ticks(self._interval)) as moments:
+            async for _ in moments:
+                await self._take_sample()
+
+    async def _take_sample(self) -> None:
+        try:
+            samples = await self._source.sample()
+        except SourceUnavailableError as error:
+            self._lose_source(error)
+            return
+        if self.source_link.is_up is False:
+            self._signal.set()  # it answers again: whatever happened meanwhile is to be observed
+        if samples:
+            self.delivery.accept(samples)
+
+    def _lose_source(self, error: SourceUnavailableError) -> None:
+        self.source_link.lose(str(error), "it is tried again until it answers")
+
+    def _source_backoff(self) -> Backoff:
+        return Backoff(self._draw, longest_seconds=ENGINE_BACKOFF_SECONDS)

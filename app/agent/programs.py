@@ -1,0 +1,135 @@
+"""Processes gathered into programs: what stands for containers on a machine that has none.
+
+    program   the executable's name; for an interpreter, with the script or module that it runs
+    cpu       sum over its processes of the CPU time since the snapshot before; a new process
+              counts whole
+    memory    sum of PSS (each shared page counted once, in parts); where PSS may not be read, what
+              is private to each process and once the largest shared part. A sum of RSS would count
+              shared memory many times.
+
+A program is listed on its own from the moment it is worth it, and then for as long as it runs; the
+rest is one group, `other`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import NamedTuple
+
+OTHER = "other"
+WORTH_BYTES = 16 * 2**20
+WORTH_CORES = 0.01
+
+INTERPRETER = re.compile(
+    r"(python|pypy|ruby|perl|php|node|nodejs|deno|bun|java|bash|dash|sh|zsh|fish|tclsh|lua)[-\d.]*"
+)
+TAKES_VALUE = {"-W", "-X", "-r", "--require", "-I", "-cp", "-classpath", "--class-path"}
+
+
+class Key(NamedTuple):
+    """A process: its number alone is used again."""
+
+    pid: int
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process at one moment. `pss_bytes` is None where it may not be read."""
+
+    key: Key
+    program: str
+    cpu_seconds: float
+    rss_bytes: int
+    shared_bytes: int
+    pss_bytes: int | None
+
+
+@dataclass(slots=True)
+class Group:
+    """What a program's processes use together. `cpu_cores` is None before the second snapshot."""
+
+    started_at: float
+    processes: int = 0
+    cpu_cores: float | None = None
+    memory_bytes: int = 0
+
+
+def program_of(name: str, executable: str, command: Sequence[str]) -> str:
+    """The program's name. No argument but the script's name is told: others may be secret."""
+    base = PurePath(executable.removesuffix(" (deleted)")).name or name
+    interpreter = INTERPRETER.fullmatch(base)
+    if interpreter is None:
+        return base
+    script = script_of(command[1:])
+    return f"{interpreter[1]} {script}" if script else interpreter[1]
+
+
+def script_of(arguments: Sequence[str]) -> str:
+    """What an interpreter with these arguments runs: a module, an archive, a script; empty when
+    unknown.
+    """
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument in {"-m", "-jar"}:
+            return PurePath(next(waiting, "")).name
+        if argument in {"-c", "-e", "--eval", "-"}:
+            return ""
+        if argument in TAKES_VALUE:
+            next(waiting, None)
+        elif not argument.startswith("-"):
+            return PurePath(argument).name
+    return ""
+
+
+def cores_by_process(
+    before: Mapping[Key, Process], after: Iterable[Process], seconds: float
+) -> dict[Key, float]:
+    """The cores that each process used between two snapshots that are `seconds` apart."""
+    used = {}
+    for process in after:
+        last = before.get(process.key)
+        spent = process.cpu_seconds - (last.cpu_seconds if last else 0.0)
+        used[process.key] = max(0.0, spent) / seconds
+    return used
+
+
+def groups_of(processes: Iterable[Process], cores: Mapping[Key, float] | None) -> dict[str, Group]:
+    """The programs that run. `cores` is None for the first snapshot."""
+    groups: dict[str, Group] = {}
+    largest_shared: dict[str, int] = {}
+    for process in processes:
+        group = groups.setdefault(process.program, Group(process.key.started_at))
+        group.started_at = min(group.started_at, process.key.started_at)
+        group.processes += 1
+        if cores is not None:
+            group.cpu_cores = (group.cpu_cores or 0.0) + cores[process.key]
+        if process.pss_bytes is not None:
+            group.memory_bytes += process.pss_bytes
+        else:
+            group.memory_bytes += max(0, process.rss_bytes - process.shared_bytes)
+            shared = largest_shared.get(process.program, 0)
+            largest_shared[process.program] = max(shared, process.shared_bytes)
+    for program, shared in largest_shared.items():
+        groups[program].memory_bytes += shared
+    return groups
+
+
+def is_worth_it(group: Group) -> bool:
+    return group.memory_bytes >= WORTH_BYTES or (group.cpu_cores or 0.0) >= WORTH_CORES
+
+
+def gather_others(groups: Mapping[str, Group], named: set[str]) -> dict[str, Group]:
+    """The groups in `named`, and all others as one."""
+    gathered = {program: group for program, group in groups.items() if program in named}
+    rest = [group for program, group in groups.items() if program not in named]
+    if rest:
+        cores = [group.cpu_cores for group in rest if group.cpu_cores is not None]
+        gathered[OTHER] = Group(
+            started_at=min(group.started_at for group in rest),
+            processes=sum(group.processes for group in rest),
+            cpu_cores=sum(cores) if cores else None,
+            memory_bytes=sum(group.memory_bytes for group in rest),
+        )
+    return gathered
