@@ -4,14 +4,13 @@ from typing import Any
 
 from app.db.connections import close_pool as close
 from app.db.connections import current_pool, existing_pool
+from app.db.querysets import QuerySet
 from app.db.statements import copy_in, execute, fetch
 from app.db.transactions import atomic, on_commit, run
 
 
 def objects(model: Any) -> Any:
     """A QuerySet on asyncpg of any model, a third party's included."""
-    from app.db.querysets import QuerySet
-
     return QuerySet(model)
 
 

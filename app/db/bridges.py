@@ -1,21 +1,23 @@
 """Running Django's synchronous ORM code on the event loop, without a thread.
 
-Theory of operation. Django's compiler, populators, deletion collector, related managers and prefetching are
-synchronous and call `cursor.execute()` deep down. `run()` calls such a function in a greenlet: a second stack
-in the same thread. When that code needs the server, the cursor calls `wait(awaitable)`, which switches back to
-the coroutine that called `run()`; it awaits, and switches in again with the result. To asyncio this is an
-ordinary coroutine: it is cancelled, timed out and traced like any other.
+Theory of operation. Django's compiler, populators, deletion collector, related managers and
+prefetching are synchronous and call `cursor.execute()` deep down. `run()` calls such a function in
+a greenlet: a second stack in the same thread. When that code needs the server, the cursor calls
+`wait(awaitable)`, which switches back to the coroutine that called `run()`; it awaits, and switches
+in again with the result. To asyncio this is an ordinary coroutine: it is cancelled, timed out and
+traced like any other.
 
 Rules:
-- `wait()` is only called inside `run()`. Outside, synchronous access to the database from the loop is refused by
-  `refuse_on_loop()`.
+- `wait()` is only called inside `run()`. Outside, synchronous access to the database from the loop
+  is refused by `refuse_on_loop()`.
 - The greenlet shares the task's context (contextvars), so what either side sets, both see.
-- An exception of the awaitable, cancellation included, is raised inside the greenlet, at the `wait()`.
+- An exception of the awaitable, cancellation included, is raised inside the greenlet, at the
+  `wait()`.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 from greenlet import getcurrent, greenlet
@@ -47,7 +49,8 @@ async def run(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) ->
 def wait(awaitable: Awaitable[R]) -> R:
     """Inside `run()`: the result of `awaitable`, while the event loop goes on."""
     bridge = getcurrent()
-    assert isinstance(bridge, Bridge) and bridge.parent is not None
+    assert isinstance(bridge, Bridge)
+    assert bridge.parent is not None
     return bridge.parent.switch(awaitable)  # type: ignore[no-any-return]
 
 

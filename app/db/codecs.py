@@ -1,10 +1,12 @@
-"""Values on their way to the server and back, equal to what Django's psycopg backend sends and returns.
+"""Values on their way to the server and back, equal to what Django's psycopg backend sends and
+returns.
 
 Pure, but for `configure()`, which registers the decoders on a new connection.
 
-To the server: `describe(value)` gives the cast to write after `$n` and the argument for asyncpg. The cast is the
-type that psycopg would send. A plain string has none, as in psycopg: the server infers its type. Values of types
-that are not in the table go through psycopg's own dumper, as text that the server casts.
+To the server: `describe(value)` gives the cast to write after `$n` and the argument for asyncpg.
+The cast is the type that psycopg would send. A plain string has none, as in psycopg: the server
+infers its type. Values of types that are not in the table go through psycopg's own dumper, as text
+that the server casts.
 
 From the server: asyncpg's binary decoders, except where their result differs from psycopg's.
 """
@@ -69,7 +71,7 @@ def _json_text(value: Any) -> str:
 
 
 def _describe_list(value: list[Any]) -> Parameter:
-    """A list of values of one simple type is sent as an array of it; any other by psycopg's dumper."""
+    """A list of one simple type is sent as an array of it; any other by psycopg's dumper."""
     kinds = {type(item) for item in value}
     kinds.discard(type(None))
     if len(kinds) == 1:
@@ -136,7 +138,7 @@ def psycopg_context() -> Any:
 
 
 def _describe_other(value: Any) -> Parameter:
-    """Whatever psycopg can dump, as its text; the server casts it to the type that psycopg names."""
+    """Whatever psycopg can dump, as text; the server casts it to the type that psycopg names."""
     transformer = Transformer(psycopg_context())
     dumper = transformer.get_dumper(value, PyFormat.TEXT)
     dumped = dumper.dump(value)
@@ -208,7 +210,9 @@ def _load_multirange(value: Any) -> Any:
 
 
 def column_loaders(attributes: Any) -> list[tuple[int, Callable[[Any], Any]]]:
-    """The columns that asyncpg's codecs cannot decode as psycopg does, each with what remains to be done."""
+    """The columns that asyncpg's codecs cannot decode as psycopg does, each with what remains to be
+    done.
+    """
     loaders: list[tuple[int, Callable[[Any], Any]]] = []
     for position, attribute in enumerate(attributes):
         name = attribute.type.name

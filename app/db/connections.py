@@ -1,30 +1,31 @@
-"""Django's database wrapper with asyncpg under it: what the compiler and `Atomic` see as a connection.
+"""Django's database wrapper with asyncpg under it: what the compiler and `Atomic` see as a
+connection.
 
-It is Django's own PostgreSQL wrapper, so it compiles the same SQL, but it never opens psycopg. Its cursor works
-inside `bridges.run()` only; elsewhere it raises SynchronousOnlyOperation, naming the awaitable.
+It is Django's own PostgreSQL wrapper, so it compiles the same SQL, but it never opens psycopg. Its
+cursor works inside `bridges.run()` only; elsewhere it raises SynchronousOnlyOperation, naming the
+awaitable.
 
-A wrapper belongs to one unit of work: one call outside a transaction, or one transaction. It takes a connection
-from the pool when it first needs one. Making one is cheap: it is a copy of a prototype.
+A wrapper belongs to one unit of work: one call outside a transaction, or one transaction. It takes
+a connection from the pool when it first needs one. Making one is cheap: it is a copy of a
+prototype.
 """
 
 import asyncio
-import contextlib
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, NotSupportedError, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, connections
 from django.db.backends.postgresql import base, features, operations
 from django.db.utils import ProgrammingError
 
 from app.db import bridges, logs, pools
-from app.db.errors import translate
+from app.db.cursors import Cursor, ServerCursor
+from app.db.errors import raise_translated, translated
 from app.db.placeholders import bind
-
-ISOLATION = ("read committed", "repeatable read", "serializable")
 
 
 class Features(features.DatabaseFeatures):
@@ -39,96 +40,11 @@ class Operations(operations.DatabaseOperations):
         return logs.compose(sql, params)
 
 
-class Cursor:
-    """DB-API's cursor, as much of it as Django uses. Each call that waits does so through the bridge."""
-
-    arraysize = 100
-    lastrowid = None
-
-    def __init__(self, db: "DatabaseWrapper") -> None:
-        self.db = db
-        self.rowcount = -1
-        self._rows: Iterator[Any] = iter(())
-        self._statement: Any = None
-        self._is_closed = False
-
-    def __enter__(self) -> "Cursor":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[Any]:
-        return self._rows
-
-    def close(self) -> None:
-        self._is_closed = True
-
-    @property
-    def description(self) -> list[tuple[Any, ...]] | None:
-        """(name, type oid, None, ...) of each column; None when the statement returns no rows."""
-        if self._statement is None or not (attributes := self._statement.get_attributes()):
-            return None
-        return [(a.name, a.type.oid, None, None, None, None, None) for a in attributes]
-
-    def execute(self, sql: str, params: Sequence[Any] | None = None) -> None:
-        if self.db.execute_wrappers:
-            run: Any = lambda sql, params, many, context: self._execute(sql, params)  # noqa: E731
-            for wrapper in reversed(self.db.execute_wrappers):
-                run = _wrapped(wrapper, run)
-            run(sql, params, False, {"connection": self.db, "cursor": self})
-        else:
-            self._execute(sql, params)
-
-    def executemany(self, sql: str, param_list: Sequence[Sequence[Any]]) -> None:
-        total = 0
-        for params in param_list:
-            self.execute(sql, params)
-            total += max(self.rowcount, 0)
-        self.rowcount = total
-
-    def _execute(self, sql: str, params: Sequence[Any] | None) -> None:
-        db = self.db
-        if self._is_closed:
-            raise InterfaceError("the cursor is closed")
-        if db.needs_rollback:
-            db.validate_no_broken_transaction()
-        result = db.perform(str(sql), params)
-        self._statement = result.statement
-        self._rows = iter(result.rows)
-        count = result.status.rpartition(" ")[2]
-        self.rowcount = int(count) if count.isdigit() else -1
-
-    def fetchone(self) -> Any:
-        return next(self._rows, None)
-
-    def fetchmany(self, size: int | None = None) -> list[Any]:
-        rows = []
-        for row in self._rows:
-            rows.append(row)
-            if len(rows) == (size or self.arraysize):
-                break
-        return rows
-
-    def fetchall(self) -> list[Any]:
-        return list(self._rows)
-
-    def callproc(self, name: str, params: Any = None, kparams: Any = None) -> Any:
-        if kparams is not None:
-            raise NotSupportedError("Keyword parameters for callproc are not supported.")
-        marks = ", ".join(["%s"] * len(params or ()))
-        self.execute(f"SELECT * FROM {self.db.ops.quote_name(name)}({marks})", params or ())
-        return params
-
-
-def _wrapped(wrapper: Any, run: Any) -> Any:
-    return lambda sql, params, many, context: wrapper(run, sql, params, many, context)
-
-
 class DatabaseWrapper(base.DatabaseWrapper):
     """See the module. `owner` is the task that a transaction belongs to.
 
-    A test's transaction has no owner but a `lock`: tasks use it one at a time; `holder` is the one that does.
+    A test's transaction has no owner but a `lock`: tasks use it one at a time; `holder` is the one
+    that does.
     """
 
     features_class = Features
@@ -210,8 +126,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return self.cursor()
 
     def chunked_cursor(self) -> Any:
-        from app.db.cursors import ServerCursor
-
         self.ensure_connection()
         return ServerCursor(self)
 
@@ -303,25 +217,9 @@ def require_bridge() -> None:
     """Raise SynchronousOnlyOperation unless waiting is possible here."""
     if not bridges.is_bridged():
         raise SynchronousOnlyOperation(
-            "A synchronous query would block the event loop. Await the method with the same name and "
-            "an `a` before it (aget, acount, `async for`), or `await db.run(function)`."
+            "A synchronous query would block the event loop. Await the method with the same name "
+            "and an `a` before it (aget, acount, `async for`), or `await db.run(function)`."
         )
-
-
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """asyncpg's errors in Django's words."""
-    try:
-        yield
-    except Exception as error:
-        raise_translated(error)
-        raise
-
-
-def raise_translated(error: Exception) -> None:
-    """Raise what `error` is in Django's words; return when it is not the database's."""
-    if (translation := translate(error)) is not None:
-        raise translation from error
 
 
 _pool: pools.Pool | None = None
@@ -344,7 +242,7 @@ def current_pool() -> pools.Pool:
 
 
 async def close_pool() -> None:
-    global _pool  # noqa: PLW0603
+    global _pool
     pool, _pool = _pool, None
     if pool is not None:
         await pool.close()
@@ -378,4 +276,4 @@ def current_session() -> DatabaseWrapper | None:
     return None if session is None or session.is_over else session
 
 
-__all__ = ["Cursor", "DatabaseWrapper", "current_pool", "current_session", "new_wrapper"]
+__all__ = ["DatabaseWrapper", "current_pool", "current_session", "new_wrapper"]

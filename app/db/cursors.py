@@ -1,22 +1,115 @@
-"""Server-side cursors: rows in chunks, for results too large to hold."""
+"""DB-API cursors over asyncpg, as much of them as Django uses.
 
-from collections.abc import AsyncIterator, Sequence
-from itertools import islice
-from typing import Any
+They wait through the bridge, so they work inside `bridges.run()` only.
+"""
 
-from django.db.models import prefetch_related_objects
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.db import InterfaceError, NotSupportedError
 
 from app.db import bridges
 from app.db.codecs import load_rows
-from app.db.connections import Cursor, DatabaseWrapper, translated
+from app.db.errors import translated
 from app.db.placeholders import bind
-from app.db.transactions import atomic, run
+
+if TYPE_CHECKING:
+    from app.db.connections import DatabaseWrapper
+
+
+class Cursor:
+    """DB-API's cursor, as much of it as Django uses. Each call that waits does so through the
+    bridge.
+    """
+
+    arraysize = 100
+    lastrowid = None
+
+    def __init__(self, db: "DatabaseWrapper") -> None:
+        self.db = db
+        self.rowcount = -1
+        self._rows: Iterator[Any] = iter(())
+        self._statement: Any = None
+        self._is_closed = False
+
+    def __enter__(self) -> "Cursor":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._rows
+
+    def close(self) -> None:
+        self._is_closed = True
+
+    @property
+    def description(self) -> list[tuple[Any, ...]] | None:
+        """(name, type oid, None, ...) of each column; None when the statement returns no rows."""
+        if self._statement is None or not (attributes := self._statement.get_attributes()):
+            return None
+        return [(a.name, a.type.oid, None, None, None, None, None) for a in attributes]
+
+    def execute(self, sql: str, params: Sequence[Any] | None = None) -> None:
+        if self.db.execute_wrappers:
+            run: Any = lambda sql, params, many, context: self._execute(sql, params)  # noqa: E731
+            for wrapper in reversed(self.db.execute_wrappers):
+                run = _wrapped(wrapper, run)
+            run(sql, params, False, {"connection": self.db, "cursor": self})
+        else:
+            self._execute(sql, params)
+
+    def executemany(self, sql: str, param_list: Sequence[Sequence[Any]]) -> None:
+        total = 0
+        for params in param_list:
+            self.execute(sql, params)
+            total += max(self.rowcount, 0)
+        self.rowcount = total
+
+    def _execute(self, sql: str, params: Sequence[Any] | None) -> None:
+        db = self.db
+        if self._is_closed:
+            raise InterfaceError("the cursor is closed")
+        if db.needs_rollback:
+            db.validate_no_broken_transaction()
+        result = db.perform(str(sql), params)
+        self._statement = result.statement
+        self._rows = iter(result.rows)
+        count = result.status.rpartition(" ")[2]
+        self.rowcount = int(count) if count.isdigit() else -1
+
+    def fetchone(self) -> Any:
+        return next(self._rows, None)
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        rows = []
+        for row in self._rows:
+            rows.append(row)
+            if len(rows) == (size or self.arraysize):
+                break
+        return rows
+
+    def fetchall(self) -> list[Any]:
+        return list(self._rows)
+
+    def callproc(self, name: str, params: Any = None, kparams: Any = None) -> Any:
+        if kparams is not None:
+            raise NotSupportedError("Keyword parameters for callproc are not supported.")
+        marks = ", ".join(["%s"] * len(params or ()))
+        function = self.db.ops.quote_name(name)
+        self.execute(f"SELECT * FROM {function}({marks})", params or ())  # noqa: S608 - quoted
+        return params
+
+
+def _wrapped(wrapper: Any, run: Any) -> Any:
+    return lambda sql, params, many, context: wrapper(run, sql, params, many, context)
 
 
 class ServerCursor(Cursor):
     """A portal on the server, read a chunk at a time. It lives in a transaction."""
 
-    def __init__(self, db: DatabaseWrapper) -> None:
+    def __init__(self, db: "DatabaseWrapper") -> None:
         super().__init__(db)
         self._portal: Any = None
 
@@ -41,19 +134,4 @@ async def _open(statement: Any, arguments: list[Any]) -> Any:
     return await statement.cursor(*arguments)
 
 
-async def iterate(queryset: Any, chunk_size: int) -> AsyncIterator[Any]:
-    """`QuerySet.aiterator()`: each row once, at most `chunk_size` of them in memory."""
-    if chunk_size <= 0:
-        raise ValueError("Chunk size must be strictly positive.")
-    async with atomic(savepoint=False):
-        rows = iter(queryset._iterable_class(queryset, chunked_fetch=True, chunk_size=chunk_size))
-        while chunk := await run(lambda: list(islice(rows, chunk_size))):
-            if queryset._prefetch_related_lookups:
-                await run(prefetch_related_objects, chunk, *queryset._prefetch_related_lookups)
-            for item in chunk:
-                yield item
-            if len(chunk) < chunk_size:
-                break
-
-
-__all__ = ["ServerCursor", "iterate"]
+__all__ = ["Cursor", "ServerCursor"]

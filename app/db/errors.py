@@ -10,6 +10,9 @@
 The original (with `sqlstate`, `constraint_name`, `table_name`, `detail`) is the `__cause__`.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import asyncpg
 from django import db
 
@@ -58,12 +61,16 @@ class UnreachableError(Unavailable, db.OperationalError):
 
 
 def exception_class(sqlstate: str | None) -> type[db.DatabaseError]:
-    """The `django.db` exception for an SQLSTATE; DatabaseError when its class is not a standard one."""
+    """The `django.db` exception for an SQLSTATE; DatabaseError when its class is not a standard
+    one.
+    """
     return CLASSES.get((sqlstate or "")[:2], db.DatabaseError)
 
 
 def translate(error: BaseException) -> Exception | None:
-    """The `django.db` exception that says what `error`, raised by asyncpg, means; None when it is not one."""
+    """The `django.db` exception that says what `error`, raised by asyncpg, means; None when it is
+    not one.
+    """
     if isinstance(error, asyncpg.PostgresError):
         return exception_class(error.sqlstate)(_sentence(error))
     if isinstance(error, asyncpg.InterfaceError):
@@ -80,10 +87,32 @@ def translate(error: BaseException) -> Exception | None:
 def _sentence(error: asyncpg.PostgresError) -> str:
     """Message, detail and hint on lines of their own, as psycopg writes them."""
     lines = [str(error.args[0]) if error.args else type(error).__name__]
-    for name in ("detail", "hint"):
-        if text := getattr(error, name, None):
-            lines.append(f"{name.upper()}:  {text}")
+    parts = {name: getattr(error, name, None) for name in ("detail", "hint")}
+    lines += [f"{name.upper()}:  {text}" for name, text in parts.items() if text]
     return "\n".join(lines)
 
 
-__all__ = ["CLASSES", "UnreachableError", "exception_class", "translate"]
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """asyncpg's errors in Django's words."""
+    try:
+        yield
+    except Exception as error:
+        raise_translated(error)
+        raise
+
+
+def raise_translated(error: Exception) -> None:
+    """Raise what `error` is in Django's words; return when it is not the database's."""
+    if (translation := translate(error)) is not None:
+        raise translation from error
+
+
+__all__ = [
+    "CLASSES",
+    "UnreachableError",
+    "exception_class",
+    "raise_translated",
+    "translate",
+    "translated",
+]

@@ -1,4 +1,6 @@
-"""Drop-in for `django.db.models`: everything that it has, with Model, Manager and QuerySet on asyncpg."""
+"""Drop-in for `django.db.models`: everything that it has, with Model, Manager and QuerySet on
+asyncpg.
+"""
 
 import asyncio
 from typing import Any
@@ -13,20 +15,23 @@ from app.db.transactions import run
 
 
 class ModelBase(stock_base.ModelBase):
-    """Relations are followed through the base manager: ours, where Django would make a plain one."""
+    """Relations are followed through the base manager: ours, where Django would make its own."""
 
     @property
-    def _base_manager(cls) -> Any:
-        manager = cls._meta.base_manager
+    def _base_manager(cls) -> Any:  # noqa: N805 - a metaclass's self is a class
+        options = cls._meta  # type: ignore[attr-defined]
+        manager = options.base_manager
         if type(manager) is stock.Manager:
-            ours = Manager()
-            ours.name, ours.model, ours.auto_created = "_base_manager", cls, True  # type: ignore[misc]
-            cls._meta.__dict__["base_manager"] = manager = ours
+            ours: Any = Manager()
+            ours.name, ours.model, ours.auto_created = "_base_manager", cls, True
+            options.__dict__["base_manager"] = manager = ours
         return manager
 
 
-class Model(stock.Model, metaclass=ModelBase):
-    """Django's Model whose asave, adelete and arefresh_from_db run on the loop, and whose `objects` is awaited."""
+class Model(stock.Model, metaclass=ModelBase):  # type: ignore[no-redef]
+    """Django's Model whose asave, adelete and arefresh_from_db run on the loop, and whose `objects`
+    is awaited.
+    """
 
     objects = Manager()
 
@@ -68,12 +73,14 @@ def _refuse(instance: Model, name: str) -> None:
     bridges.refuse_on_loop(f"{type(instance).__name__}.{name}()", f"Write `await ….a{name}()`.")
 
 
-async def aprefetch_related_objects(model_instances: Any, *related_lookups: Any) -> None:
+async def aprefetch_related_objects(  # type: ignore[no-redef]
+    model_instances: Any, *related_lookups: Any
+) -> None:
     """Django's `prefetch_related_objects`, awaited."""
     await run(stock.prefetch_related_objects, model_instances, *related_lookups)
 
 
-__all__ = [
+__all__ = [  # noqa: PLE0604 - computed from Django's
     *[name for name in stock.__all__ if name not in {"Model", "Manager", "QuerySet"}],
     "Manager",
     "Model",

@@ -1,9 +1,10 @@
 """From Django's `%s` to PostgreSQL's `$n`, with a cast where the server cannot infer the type.
 
-Pure. `%%` is a percent sign, as in Django; nothing is ever put into the SQL but `$n` and the name of a type.
-The text depends on the SQL and on the types of the parameters, never on their values, so that equal shapes share
-one prepared statement. The one exception: in a statement with GROUP BY, equal parameters share one `$n`, because
-PostgreSQL matches an expression of SELECT with one of GROUP BY by its text.
+Pure. `%%` is a percent sign, as in Django; nothing is ever put into the SQL but `$n` and the name
+of a type. The text depends on the SQL and on the types of the parameters, never on their values, so
+that equal shapes share one prepared statement. The one exception: in a statement with GROUP BY,
+equal parameters share one `$n`, because PostgreSQL matches an expression of SELECT with one of
+GROUP BY by its text.
 """
 
 import re
@@ -77,11 +78,13 @@ def _share(sql: str, casts: list[str], arguments: list[Any]) -> tuple[str, list[
 @lru_cache(maxsize=256)
 def recast(statement: str, types: tuple[tuple[int, str], ...]) -> str:
     """`statement` where each parameter of `types` is sent as text and cast by the server."""
-    for number, name in types:
-        statement = re.sub(
-            rf"\${number}(?!\d)", lambda _, n=number, t=name: f"${n}::text::{t}", statement
-        )
-    return statement
+    names = dict(types)
+
+    def replace(match: re.Match[str]) -> str:
+        name = names.get(int(match.group(1)))
+        return f"{match.group()}::text::{name}" if name else match.group()
+
+    return re.sub(r"\$(\d+)", replace, statement)
 
 
 __all__ = ["Parameter", "bind", "recast", "rewrite"]

@@ -1,10 +1,12 @@
-"""The pool: connections that are opened when they are needed, and a bounded wait when all are in use.
+"""The pool: connections that are opened when they are needed, and a bounded wait when all are in
+use.
 
 Rules:
 - A pool belongs to the event loop that made it.
-- A connection is handed to one taker and comes back by `release()`, which never waits: what has to be tidied
-  (a cancelled query that the server still winds up, a transaction left open) is done in a task of the pool's own,
-  and only a clean connection is handed out again. What can't be tidied is closed.
+- A connection is handed to one taker and comes back by `release()`, which never waits: what has to
+  be tidied (a cancelled query that the server still winds up, a transaction left open) is done in a
+  task of the pool's own, and only a clean connection is handed out again. What can't be tidied is
+  closed.
 - Nothing is reset between takers: `app.db` itself changes no session state.
 """
 
@@ -59,6 +61,11 @@ class Result:
     statement: Any
 
 
+def is_cancelling(raw: Any) -> bool:
+    """True while the server still winds up a cancelled query; asyncpg's own pool asks so too."""
+    return bool(raw._protocol._is_cancelling())
+
+
 class Statement:
     """A prepared statement, and what is left to decode of its columns."""
 
@@ -81,7 +88,9 @@ class Link:
         self.released_at = 0.0
 
     async def prepare(self, sql: str) -> "Statement":
-        """The prepared statement of `sql`; the least recently used is dropped when there are too many."""
+        """The prepared statement of `sql`; the least recently used is dropped when there are too
+        many.
+        """
         statements = self.statements
         statement = statements.get(sql)
         if statement is not None:
@@ -126,9 +135,11 @@ class Link:
 def _as_text(
     error: Exception, statement: Any, arguments: Sequence[Any]
 ) -> tuple[tuple[tuple[int, str], ...], list[Any]] | None:
-    """When asyncpg could not encode a string for the type that the server inferred, let the server read it.
+    """When asyncpg could not encode a string for the type that the server inferred, let the server
+    read it.
 
-    Returns the parameters to send as text, with their types, and the arguments; None when that is not it.
+    Returns the parameters to send as text, with their types, and the arguments; None when that is
+    not it.
     """
     if "invalid input for query argument" not in str(error):
         return None
@@ -162,7 +173,9 @@ class Pool:
         self._tidying: set[asyncio.Task[None]] = set()
 
     async def acquire(self) -> Link:
-        """An open connection. Raises UnreachableError when none is free in time or the server is gone."""
+        """An open connection. Raises UnreachableError when none is free in time or the server is
+        gone.
+        """
         if self.is_closed:
             raise UnreachableError(
                 "The pool is closed. Call `await db.open()` before the first query."
@@ -179,7 +192,7 @@ class Pool:
         raw = link.raw
         if raw.is_closed() or self.is_closed:
             self._discard(link)
-        elif raw._protocol._is_cancelling() or raw.is_in_transaction():
+        elif is_cancelling(raw) or raw.is_in_transaction():
             task = self.loop.create_task(self._tidy(link))
             self._tidying.add(task)
             task.add_done_callback(self._tidying.discard)
@@ -269,7 +282,7 @@ class Pool:
                     self.timeouts += 1
                     raise UnreachableError(
                         f"All {self.limits.max_size} database connections were in use for "
-                        f"{self.limits.wait_seconds:g} s. Raise DATABASE_POOL['max_size'] or send less."
+                        f"{self.limits.wait_seconds:g} s. Raise DATABASE_POOL['max_size']."
                     ) from error
                 raise
             if link is not None:
@@ -308,7 +321,9 @@ class Pool:
         self._wake(None)
 
     async def _tidy(self, link: Link) -> None:
-        """Wait for the server to wind up a cancelled query, end an open transaction, then give it back."""
+        """Wait for the server to wind up a cancelled query, end an open transaction, then give it
+        back.
+        """
         try:
             async with asyncio.timeout(5):
                 await link.raw.execute("ROLLBACK" if link.raw.is_in_transaction() else "SELECT 1")

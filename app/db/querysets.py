@@ -1,13 +1,14 @@
 """QuerySet and Manager on asyncpg: Django's own, whose awaitable methods run on the loop.
 
-Each synchronous method refuses to run on the event loop and names its awaitable. Each awaitable calls its
-synchronous twin through the bridge, so an override of either is respected.
+Each synchronous method refuses to run on the event loop and names its awaitable. Each awaitable
+calls its synchronous twin through the bridge, so an override of either is respected.
 """
 
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from functools import wraps
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from django.db import models as stock
@@ -15,14 +16,15 @@ from django.db.models import manager as stock_managers
 from django.db.models import query as stock_queries
 
 from app.db import bridges
-from app.db.transactions import run
+from app.db.transactions import atomic, run
 
-_M = TypeVar("_M", bound=stock.Model, covariant=True)
+_M = TypeVar("_M", bound=stock.Model)
 
 #: Methods that reach the database and have a twin with `a` before the name.
 TWINS = (
-    "aggregate", "bulk_create", "bulk_update", "contains", "count", "create", "delete", "earliest", "exists",
-    "explain", "first", "get", "get_or_create", "in_bulk", "last", "latest", "update", "update_or_create",
+    "aggregate", "bulk_create", "bulk_update", "contains", "count", "create", "delete", "earliest",
+    "exists", "explain", "first", "get", "get_or_create", "in_bulk", "last", "latest", "update",
+    "update_or_create",
 )  # fmt: skip
 
 #: What related managers add to them.
@@ -53,7 +55,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _described(queryset: Any, what: str) -> str:
-    """What was called on what; a relation that was followed from an instance is called by its name."""
+    """What was called on what; a relation followed from an instance is called by its name."""
     model = queryset.model.__name__
     instance = queryset._hints.get("instance")
     if instance is None:
@@ -61,12 +63,14 @@ def _described(queryset: Any, what: str) -> str:
     names = [
         field.name
         for field in instance._meta.get_fields()
-        if field.is_relation and field.related_model is queryset.model
+        if (field.many_to_one or field.one_to_one) and field.related_model is queryset.model
     ]
-    relation = " or ".join(f"`{name}`" for name in names) or "relation"
+    relation = " or ".join(f"`{name}`" for name in names)
+    if not relation:
+        return f"{model} QuerySet{what}"
     return (
-        f"{type(instance).__name__}.{relation} is not loaded, and to fetch it here (load it beforehand with "
-        f"select_related() or prefetch_related())"
+        f"{type(instance).__name__}.{relation} is not loaded, and to fetch it here (load it "
+        "beforehand with select_related() or prefetch_related())"
     )
 
 
@@ -126,7 +130,7 @@ class QuerySet(AsyncAccess, stock.QuerySet[_M, _M], Generic[_M]):
 
     as_manager.queryset_only = True  # type: ignore[attr-defined]
 
-    def raw(
+    def raw(  # type: ignore[override]
         self, raw_query: str, params: Any = (), translations: Any = None, using: Any = None
     ) -> Any:
         queryset = super().raw(raw_query, params=params, translations=translations, using=using)
@@ -141,9 +145,24 @@ class QuerySet(AsyncAccess, stock.QuerySet[_M, _M], Generic[_M]):
         return super().iterator(chunk_size)
 
     def aiterator(self, chunk_size: int = 2000) -> AsyncIterator[Any]:
-        from app.db.cursors import iterate
+        return _iterate_in_chunks(self, chunk_size)
 
-        return iterate(self, chunk_size)
+
+async def _iterate_in_chunks(queryset: Any, chunk_size: int) -> AsyncIterator[Any]:
+    """`QuerySet.aiterator()`: each row once, at most `chunk_size` of them in memory."""
+    if chunk_size <= 0:
+        raise ValueError("Chunk size must be strictly positive.")
+    async with atomic(savepoint=False):
+        rows = iter(queryset._iterable_class(queryset, chunked_fetch=True, chunk_size=chunk_size))
+        while chunk := await run(lambda: list(islice(rows, chunk_size))):
+            if queryset._prefetch_related_lookups:
+                await run(
+                    stock.prefetch_related_objects, chunk, *queryset._prefetch_related_lookups
+                )
+            for item in chunk:
+                yield item
+            if len(chunk) < chunk_size:
+                break
 
 
 for _name in TWINS:
@@ -159,8 +178,8 @@ for _attribute in ("alters_data", "queryset_only"):
 class Manager(stock_managers.BaseManager.from_queryset(QuerySet), Generic[_M]):  # type: ignore[misc]
     """Django's Manager, over QuerySets on asyncpg.
 
-    Django derives the manager of a relation from this class; its awaitable methods are then replaced by ones that
-    run on the loop.
+    Django derives the manager of a relation from this class; its awaitable methods are then
+    replaced by ones that run on the loop.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

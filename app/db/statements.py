@@ -1,10 +1,15 @@
 """SQL that the ORM cannot say, and COPY, in the current transaction if there is one."""
 
+import re
 from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS, connections
+
 from app.db import bridges
-from app.db.connections import Cursor, DatabaseWrapper, translated
+from app.db.connections import DatabaseWrapper
+from app.db.cursors import Cursor
+from app.db.errors import translated
 from app.db.transactions import run
 
 
@@ -38,11 +43,9 @@ def _django_style(sql: str, params: tuple[Any, ...]) -> tuple[str, Sequence[Any]
         return sql, None
     if "$1" not in sql:
         return sql, params
-    import re
-
     used: list[Any] = []
 
-    def replace(match: "re.Match[str]") -> str:
+    def replace(match: re.Match[str]) -> str:
         used.append(params[int(match.group(1)) - 1])
         return "%s"
 
@@ -50,9 +53,8 @@ def _django_style(sql: str, params: tuple[Any, ...]) -> tuple[str, Sequence[Any]
 
 
 def _wrapper() -> DatabaseWrapper:
-    from django.db import connection
-
-    return connection._connections[connection._alias]  # type: ignore[no-any-return,attr-defined]
+    """The one that `run()` has put in place of Django's."""
+    return connections[DEFAULT_DB_ALIAS]  # type: ignore[return-value]
 
 
 async def copy_in(
@@ -61,7 +63,9 @@ async def copy_in(
     columns: Sequence[str],
     records: Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]],
 ) -> int:
-    """COPY `records` into a model's table (or the named one); the number of rows. All are stored, or none."""
+    """COPY `records` into a model's table (or the named one); the number of rows. All are stored,
+    or none.
+    """
     return await run(_copy_in, target, columns, records)
 
 

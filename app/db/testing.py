@@ -20,9 +20,13 @@ from app.db.transactions import Atomic, run
 def django_db_setup(
     django_test_environment: None, django_db_blocker: Any, django_db_keepdb: bool
 ) -> Iterator[None]:
-    """The test database, made for every run: pytest-django's own makes it for tests that it marked only."""
+    """The test database, made for every run: pytest-django's own makes it for tests that it marked
+    only.
+    """
     with django_db_blocker.unblock():
-        made = setup_databases(0, interactive=False, aliases={"default"}, keepdb=django_db_keepdb)
+        made = setup_databases(
+            0, interactive=False, aliases={"default": None}, keepdb=django_db_keepdb
+        )
     yield
     if not django_db_keepdb:
         with django_db_blocker.unblock():
@@ -38,12 +42,14 @@ async def database(django_db_setup: None) -> AsyncIterator[None]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def transaction(database: None) -> AsyncIterator[None]:
-    """The test runs in one transaction, rolled back after it. Tasks that it starts share it, one at a time."""
+    """The test runs in one transaction, rolled back after it. Tasks that it starts share it, one at
+    a time.
+    """
     session = new_wrapper()
     session.lock = asyncio.Lock()
     token = _session.set(session)
     block = Atomic(savepoint=True, durable=False, isolation=None, read_only=False)
-    block._inner._from_testcase = True
+    vars(block._inner)["_from_testcase"] = True  # a durable block may be inside it
     await block.__aenter__()
     try:
         yield

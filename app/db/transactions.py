@@ -1,8 +1,9 @@
 """`atomic`: Django's transactions, awaited.
 
-`async with atomic():` runs Django's own `Atomic` on a wrapper that belongs to the task. Everything that the task
-does inside is in that transaction; nested, it is a savepoint. Two tasks cannot share one: a connection speaks to
-one at a time, so a task that was started inside and outlives or runs beside its parent is refused by name.
+`async with atomic():` runs Django's own `Atomic` on a wrapper that belongs to the task. Everything
+that the task does inside is in that transaction; nested, it is a savepoint. Two tasks cannot share
+one: a connection speaks to one at a time, so a task that was started inside and outlives or runs
+beside its parent is refused by name.
 """
 
 import asyncio
@@ -26,7 +27,8 @@ ISOLATION_LEVELS = {"read committed", "repeatable read", "serializable"}
 
 
 async def run(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run synchronous code that uses Django's ORM on asyncpg: in this task's transaction if it is in one.
+    """Run synchronous code that uses Django's ORM on asyncpg: in this task's transaction if it is
+    in one.
 
     No thread is used, so `function` must not block in any other way.
     """
@@ -70,8 +72,8 @@ def check_owner(session: DatabaseWrapper) -> None:
     """Raise TransactionManagementError when another task is in this transaction."""
     if session.owner is not None and session.owner is not asyncio.current_task():
         raise TransactionManagementError(
-            "Two tasks use one transaction. A connection belongs to the task that entered `atomic`: "
-            "start the other task outside the block, or await its work in this one."
+            "Two tasks use one transaction. A connection belongs to the task that entered "
+            "`atomic`: start the other task outside the block, or await its work in this one."
         )
 
 
@@ -96,7 +98,7 @@ class Atomic:
             token = _session.set(session)
         elif self._begin != "BEGIN" and session.in_atomic_block:
             raise TransactionManagementError(
-                "An isolation level is set where the transaction begins: on the outermost atomic block."
+                "An isolation level is set where a transaction begins: on the outermost block."
             )
         try:
             await run(self._inner.__enter__)
@@ -164,8 +166,8 @@ def atomic(
 ) -> Any:
     """`async with atomic():` or `@atomic` on a coroutine function: all of it is committed, or none.
 
-    Nested, it is a savepoint (unless `savepoint=False`). `durable=True` refuses to be nested. `isolation` is
-    'read committed', 'repeatable read' or 'serializable'.
+    Nested, it is a savepoint (unless `savepoint=False`). `durable=True` refuses to be nested.
+    `isolation` is 'read committed', 'repeatable read' or 'serializable'.
     """
     block = Atomic(savepoint, durable, isolation, read_only)
     return block if function is None else block(function)
@@ -185,7 +187,8 @@ def on_commit(callback: Callable[[], Any], *, robust: bool = False) -> None:
         callback()
         return
     check_owner(session) if session.lock is None else None
-    session.run_on_commit.append((set(session.savepoint_ids), _awaited(callback), robust))
+    hook: Any = (set(session.savepoint_ids), _awaited(callback), robust)
+    session.run_on_commit.append(hook)
 
 
 def _awaited(callback: Callable[[], Any]) -> Callable[[], None]:

@@ -28,7 +28,10 @@ async def test_tasks_share_the_transaction_of_a_test(transaction):
             return await types.filter(app_label="fixture").acount()
 
     assert await asyncio.create_task(count()) == 1
-    assert await asyncio.gather(*(types.filter(app_label="fixture").acount() for _ in range(5))) == [1] * 5
+    assert (
+        await asyncio.gather(*(types.filter(app_label="fixture").acount() for _ in range(5)))
+        == [1] * 5
+    )
 
 
 async def test_queries_of_a_block_are_counted(transaction):
