@@ -102,6 +102,14 @@ class Host(models.Model):
             models.CheckConstraint(condition=Q(engine__in=Engine.values), name="host_engine_known"),
         ]
 
+    @property
+    def allocatable(self) -> dict[str, float]:
+        """What containers may have."""
+        return {
+            "cpus": round(self.cpus - self.reserved_cpus, 6),
+            "memory_bytes": self.memory_bytes - self.reserved_memory_bytes,
+        }
+
     def __str__(self) -> str:
         return self.name
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
 
 from app.db import models
 
@@ -21,25 +22,32 @@ if TYPE_CHECKING:  # named in strings only, which ruff does not follow into `mod
 LIVE_STATES = ("created", "running", "paused", "restarting")
 
 
+def labelled(text: str, path: str = "labels") -> Q:
+    """The condition of `?label=key=value`; without a value, that the key is there."""
+    key, has_value, value = text.partition("=")
+    if has_value:
+        return Q(**{f"{path}__contains": {key: value}})
+    return Q(**{f"{path}__has_key": key})
+
+
 class HostQuerySet(models.QuerySet["Host"]):
-    def seen_since(self, moment: datetime) -> HostQuerySet:
-        """Hosts whose agent has reported at or after `moment`."""
-        return self.filter(last_seen_at__gte=moment)
+    pass
 
 
 class ImageQuerySet(models.QuerySet["Image"]):
-    def held_by(self, host_id: int) -> ImageQuerySet:
-        return self.filter(hosts=host_id)
+    def for_listing(self) -> ImageQuerySet:
+        return self.prefetch_related("hosts")
 
 
 class WorkloadQuerySet(models.QuerySet["Workload"]):
-    def named(self, name: str) -> WorkloadQuerySet:
-        return self.filter(name=name)
+    def taken(self, name: str, team_id: int | None, *, but: Any = None) -> WorkloadQuerySet:
+        """The workload that has this name in this team (or none), other than `but`."""
+        same = self.filter(name=name, team_id=team_id)
+        return same if but is None else same.exclude(pk=but.pk)
 
 
 class RevisionQuerySet(models.QuerySet["Revision"]):
-    def of_workload(self, workload_id: int) -> RevisionQuerySet:
-        return self.filter(workload_id=workload_id)
+    pass
 
 
 class ContainerQuerySet(models.QuerySet["Container"]):
@@ -53,14 +61,13 @@ class ContainerQuerySet(models.QuerySet["Container"]):
     def of_workload(self, workload_id: int) -> ContainerQuerySet:
         return self.filter(workload_id=workload_id)
 
+    def for_listing(self) -> ContainerQuerySet:
+        """With the names that the output shows, in the same query."""
+        return self.select_related("host", "image")
+
 
 class UsageQuerySet(models.QuerySet["Usage"]):
-    def of_container(self, container_id: int) -> UsageQuerySet:
-        return self.filter(container_id=container_id)
-
-    def between(self, start: datetime, end: datetime) -> UsageQuerySet:
-        """Samples in [start, end); both bounds let PostgreSQL skip the partitions outside."""
-        return self.filter(at__gte=start, at__lt=end)
+    pass
 
 
 class EventQuerySet(models.QuerySet["Event"]):

@@ -1,0 +1,97 @@
+"""`/usage/`: samples out, the latest first; and in, in batches, from agents."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from app.fleet import filters, partitions, serializers, services
+from app.fleet.models import Container, Usage
+from app.fleet.samples import Batch, read_batch
+from app.fleet.views import NestedMixin
+from app.rest import mixins, viewsets
+from app.rest.exceptions import ValidationError
+from app.rest.pagination import CursorPagination
+from app.rest.parsers import JSONParser, Lines, NDJSONParser
+from app.rest.request import Request
+from app.rest.response import Response
+
+MAX_SAMPLES = 20_000
+
+
+class UsagePagination(CursorPagination):
+    ordering = ("-at", "container_id")
+    page_size_query_param = "page_size"
+    max_page_size = 1000
+
+
+class UsageViewSet(NestedMixin, mixins.ListModelMixin, viewsets.GenericViewSet):
+    """What containers used. Agents send samples with `POST`; nobody changes one."""
+
+    queryset = Usage.objects.all()
+    serializer_class = serializers.UsageSerializer
+    filterset_class = filters.UsageFilter
+    pagination_class = UsagePagination
+    parser_classes = [JSONParser, NDJSONParser]
+    ordering_fields = ["at"]
+    ordering = ["-at", "container_id"]
+    parents = {"container_id": Container}
+    required_scopes = {"create": "agent"}
+
+    async def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Store a batch: a JSON array (or one object), or NDJSON. Sending it again does no harm.
+
+        All or nothing: with one wrong sample the answer, 400, says which, and nothing is stored.
+        With `?on_error=skip` the right ones are stored, and the answer, 200, lists the others.
+        """
+        skips = _skips(request)
+        batch = await _read(request.data)
+        key = "line" if isinstance(request.data, Lines) else "index"
+        if batch.errors and not skips:
+            return _refused(batch, key)
+        try:
+            recorded = await services.record_usage(samples=batch.samples, skip_unknown=skips)
+        except services.UnknownContainersError as error:
+            batch.reject_containers(error.ids)
+            return _refused(batch, key)
+        batch.reject_containers(recorded.unknown)
+        return Response(
+            {
+                "stored": recorded.stored,
+                "duplicates": recorded.duplicates,
+                "rejected": _rejected(batch, key),
+            },
+            status=200 if batch.errors else 201,
+        )
+
+
+def _skips(request: Request) -> bool:
+    choice = request.query_params.get("on_error", "fail")
+    if choice not in ("fail", "skip"):
+        raise ValidationError({"on_error": ["Write 'fail' (store all or nothing) or 'skip'."]})
+    return choice == "skip"
+
+
+async def _read(data: Any) -> Batch:
+    if isinstance(data, dict):
+        data = [data]
+    if not isinstance(data, Lines | list):
+        raise ValidationError(["Expected an array of samples. Put them in [ and ]."])
+    return await read_batch(
+        data if isinstance(data, Lines) else enumerate(data),
+        now=timezone.now(),
+        keep=timedelta(days=partitions.keep_days()),
+        maximum=MAX_SAMPLES,
+    )
+
+
+def _rejected(batch: Batch, key: str) -> list[dict[str, Any]]:
+    return [{key: place, "errors": errors} for place, errors in sorted(batch.errors.items())]
+
+
+def _refused(batch: Batch, key: str) -> Response:
+    detail = (
+        f"{len(batch.errors)} of {batch.count} samples are wrong, so none is stored. Correct or"
+        " drop them, or repeat the request with ?on_error=skip to store the others."
+    )
+    return Response({"detail": detail, "errors": _rejected(batch, key), "stored": 0}, status=400)

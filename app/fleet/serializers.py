@@ -1,0 +1,248 @@
+"""What goes in and out over HTTP. What the database would refuse is refused here, with a remedy."""
+
+from typing import Any
+
+from rest_framework import serializers as plain
+
+from app.fleet import validation
+from app.fleet.fields import (
+    BytesField,
+    CheckedField,
+    CoresField,
+    ImageReferenceField,
+    NameField,
+    Structure,
+    StructureField,
+)
+from app.fleet.models import Container, Event, Host, Image, Revision, Usage, Workload
+from app.rest import serializers
+from app.rest.serializers import ValidationError
+
+RESOURCES = ("cpu_reservation", "cpu_limit", "memory_reservation_bytes", "memory_limit_bytes")
+
+
+def merged(serializer: Any, attrs: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """The values that the object will have: those sent, else the stored, else the defaults."""
+    return {
+        name: attrs[name] if name in attrs else getattr(serializer.instance, name, None)
+        for name in names
+    }
+
+
+class HostSerializer(serializers.ModelSerializer):
+    name = NameField(max_length=253)
+    labels = CheckedField(validation.label_problems, required=False)
+    cpus = CoresField(min_value=0.001)
+    memory_bytes = BytesField(min_value=1)
+    reserved_cpus = CoresField(required=False)
+    reserved_memory_bytes = BytesField(required=False)
+    allocatable = serializers.JSONField(read_only=True)
+
+    class Meta:
+        model = Host
+        fields = [
+            "id",
+            "name",
+            "labels",
+            "cpus",
+            "memory_bytes",
+            "reserved_cpus",
+            "reserved_memory_bytes",
+            "allocatable",
+            "engine",
+            "engine_version",
+            "last_seen_at",
+            "version",
+            "created_at",
+            "updated_at",
+        ]
+
+    async def avalidate_name(self, value: str) -> str:
+        taken = Host.objects.filter(name=value)
+        if self.instance is not None:
+            taken = taken.exclude(pk=self.instance.pk)
+        if await taken.aexists():
+            raise ValidationError("A host with this name exists. Choose another, or update it.")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        check_reserved(
+            merged(self, attrs, ("cpus", "memory_bytes", "reserved_cpus", "reserved_memory_bytes"))
+        )
+        return attrs
+
+
+def check_reserved(values: dict[str, Any]) -> None:
+    """A host's system reserves less than the host has. Raises ValidationError."""
+    pairs = (("reserved_cpus", "cpus"), ("reserved_memory_bytes", "memory_bytes"))
+    errors = {
+        reserved: [
+            f"Must be below {capacity} ({values[capacity]}). Lower {reserved} or raise {capacity}."
+        ]
+        for reserved, capacity in pairs
+        if (values.get(reserved) or 0) >= values[capacity]
+    }
+    if errors:
+        raise ValidationError(errors)
+
+
+class ImageSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Image
+        fields = ["id", "reference", "digest", "size_bytes", "hosts", "created_at"]
+        read_only_fields = fields
+
+
+class PortSerializer(Structure):
+    """A port of the container, and the port of the hosts that leads to it."""
+
+    target = plain.IntegerField(min_value=1, max_value=65_535)
+    published = plain.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
+    protocol = plain.ChoiceField(["tcp", "udp", "sctp"], default="tcp")
+    mode = plain.ChoiceField(["ingress", "host"], default="ingress")
+
+
+class HealthCheckSerializer(Structure):
+    """A command that tells whether a container is well: exit status 0."""
+
+    test = CheckedField(validation.command_problems)
+    interval_seconds = plain.IntegerField(min_value=1, max_value=86_400, default=30)
+    timeout_seconds = plain.IntegerField(min_value=1, max_value=3_600, default=30)
+    start_period_seconds = plain.IntegerField(min_value=0, max_value=86_400, default=0)
+    retries = plain.IntegerField(min_value=1, max_value=100, default=3)
+
+    def validate_test(self, value: list[str]) -> list[str]:
+        if not value:
+            raise ValidationError("Empty. Write the command, or set health_check to null.")
+        return value
+
+
+class UpdatePolicySerializer(Structure):
+    """How a change is rolled out."""
+
+    parallelism = plain.IntegerField(min_value=0, max_value=10_000, default=1)
+    delay_seconds = plain.IntegerField(min_value=0, max_value=86_400, default=0)
+    monitor_seconds = plain.IntegerField(min_value=0, max_value=86_400, default=5)
+    max_failure_ratio = plain.FloatField(min_value=0, max_value=1, default=0)
+    order = plain.ChoiceField(["stop-first", "start-first"], default="stop-first")
+    failure_action = plain.ChoiceField(["pause", "continue", "rollback"], default="pause")
+
+
+class WorkloadSerializer(serializers.ModelSerializer):
+    name = NameField(max_length=63)
+    image = ImageReferenceField()
+    command = CheckedField(validation.command_problems, required=False)
+    env = CheckedField(validation.env_problems, required=False)
+    replicas = serializers.IntegerField(min_value=0, max_value=10_000, required=False)
+    cpu_reservation = CoresField(required=False, allow_null=True)
+    cpu_limit = CoresField(min_value=0.001, required=False, allow_null=True)
+    memory_reservation_bytes = BytesField(required=False, allow_null=True)
+    memory_limit_bytes = BytesField(min_value=1, required=False, allow_null=True)
+    ports = StructureField(PortSerializer, many=True, required=False)
+    health_check = StructureField(HealthCheckSerializer, required=False, allow_null=True)
+    update_policy = StructureField(UpdatePolicySerializer, required=False)
+    labels = CheckedField(validation.label_problems, required=False)
+
+    class Meta:
+        model = Workload
+        fields = [
+            "id",
+            "team",
+            "name",
+            "image",
+            "command",
+            "env",
+            "replicas",
+            *RESOURCES,
+            "ports",
+            "health_check",
+            "update_policy",
+            "labels",
+            "generation",
+            "observed_generation",
+            "conditions",
+            "version",
+            "created_at",
+            "updated_at",
+        ]
+        read_only_fields = ["generation", "observed_generation", "conditions", "version"]
+        validators: list[Any] = []  # see `avalidate`: without a team, names are unique too
+
+    def validate_ports(self, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        published = [(p["published"], p["protocol"]) for p in value if p.get("published")]
+        if twice := {key for key in published if published.count(key) > 1}:
+            names = ", ".join(f"{port}/{protocol}" for port, protocol in sorted(twice))
+            raise ValidationError(f"Published more than once: {names}. Publish each port once.")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        values = merged(self, attrs, RESOURCES)
+        errors = validation.resource_problems(values, "cpu")
+        errors |= validation.resource_problems(values, "memory", "_bytes")
+        if errors:
+            raise ValidationError(errors)
+        return attrs
+
+    async def avalidate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "name" in attrs or "team" in attrs:
+            team, name = merged(self, attrs, ("team_id", "name")).values()
+            if "team" in attrs:
+                team = attrs["team"] and attrs["team"].pk
+            if await Workload.objects.taken(name, team, but=self.instance).aexists():
+                raise ValidationError(
+                    {"name": ["This team has a workload of this name. Choose another name."]}
+                )
+        return attrs
+
+
+class RevisionSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Revision
+        fields = ["id", "workload", "number", "spec", "created_at", "created_by"]
+        read_only_fields = fields
+
+
+class ContainerSerializer(serializers.ModelSerializer):
+    host_name = serializers.CharField(source="host.name", read_only=True)
+    image_reference = serializers.CharField(
+        source="image.reference", read_only=True, allow_null=True
+    )
+
+    class Meta:
+        model = Container
+        fields = [
+            "id",
+            "host",
+            "host_name",
+            "workload",
+            "image",
+            "image_reference",
+            "engine_id",
+            "name",
+            "labels",
+            "state",
+            *RESOURCES,
+            "started_at",
+            "finished_at",
+            "exit_code",
+            "oom_killed",
+            "last_seen_at",
+            "version",
+        ]
+        read_only_fields = fields
+
+
+class UsageSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Usage
+        fields = ["container", "at", "cpu_cores", "memory_bytes"]
+        read_only_fields = fields
+
+
+class EventSerializer(serializers.ModelSerializer):
+    """`position` is the cursor: what happened later has a greater one."""
+
+    class Meta:
+        model = Event
+        fields = ["id", "position", "at", "kind", "object_type", "object_id", "data"]
+        read_only_fields = fields

@@ -1,0 +1,26 @@
+"""The writes of the domain: keyword-only coroutines, each one transaction, each with its events."""
+
+from app.fleet.services.hosts import delete_host, register_host, update_host
+from app.fleet.services.observation import Observed, observe_host
+from app.fleet.services.usage import (
+    Recorded,
+    Sample,
+    UnknownContainersError,
+    record_usage,
+)
+from app.fleet.services.workloads import create_workload, delete_workload, update_workload
+
+__all__ = [
+    "Observed",
+    "Recorded",
+    "Sample",
+    "UnknownContainersError",
+    "create_workload",
+    "delete_host",
+    "delete_workload",
+    "observe_host",
+    "record_usage",
+    "register_host",
+    "update_host",
+    "update_workload",
+]

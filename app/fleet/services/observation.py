@@ -1,0 +1,266 @@
+"""What an agent reports of its host: a full relist, applied with a fixed number of statements.
+
+A report is idempotent, and may come late: one that is older than the host's last changes nothing.
+Reports of one host are applied one after the other (its row is locked).
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db.models import Q
+
+from app import db
+from app.fleet import relist
+from app.fleet.models import Container, Host, State, Workload
+from app.fleet.relist import Changed, Relist, Row
+from app.fleet.services.conflicts import conflicts
+from app.fleet.services.events import Change, difference, record_changes
+
+# The columns are spelled out rather than put together: each statement can be read and run.
+INSERT = """
+    INSERT INTO fleet_container (
+        engine_id, host_id, workload_id, image_id, name, labels, state,
+        cpu_reservation, cpu_limit, memory_reservation_bytes, memory_limit_bytes,
+        started_at, finished_at, exit_code, oom_killed, last_seen_at
+    )
+    SELECT r.*, %s::timestamptz FROM jsonb_to_recordset(%s::text::jsonb) AS r (
+        engine_id text, host_id bigint, workload_id bigint, image_id bigint, name text,
+        labels jsonb, state text, cpu_reservation float8, cpu_limit float8,
+        memory_reservation_bytes bigint, memory_limit_bytes bigint,
+        started_at timestamptz, finished_at timestamptz, exit_code int, oom_killed bool
+    )
+    RETURNING id, engine_id
+"""
+UPDATE = """
+    UPDATE fleet_container AS c SET
+        host_id = r.host_id, workload_id = r.workload_id, image_id = r.image_id, name = r.name,
+        labels = r.labels, state = r.state,
+        cpu_reservation = r.cpu_reservation, cpu_limit = r.cpu_limit,
+        memory_reservation_bytes = r.memory_reservation_bytes,
+        memory_limit_bytes = r.memory_limit_bytes,
+        started_at = r.started_at, finished_at = r.finished_at, exit_code = r.exit_code,
+        oom_killed = r.oom_killed, last_seen_at = %s::timestamptz, version = c.version + 1
+    FROM jsonb_to_recordset(%s::text::jsonb) AS r (
+        engine_id text, host_id bigint, workload_id bigint, image_id bigint, name text,
+        labels jsonb, state text, cpu_reservation float8, cpu_limit float8,
+        memory_reservation_bytes bigint, memory_limit_bytes bigint,
+        started_at timestamptz, finished_at timestamptz, exit_code int, oom_killed bool
+    )
+    WHERE c.engine_id = r.engine_id
+"""
+REMOVE = """
+    UPDATE fleet_container
+    SET state = 'removed', finished_at = COALESCE(finished_at, %s::timestamptz),
+        version = version + 1
+    WHERE id = ANY(%s::bigint[])
+"""
+SEEN = "UPDATE fleet_container SET last_seen_at = %s::timestamptz WHERE id = ANY(%s::bigint[])"
+HOLD_IMAGES = """
+    WITH held AS (
+        INSERT INTO fleet_image AS i (reference, digest, size_bytes)
+        SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS r (reference, digest, size)
+        ORDER BY reference, digest
+        ON CONFLICT (reference, digest) DO UPDATE
+            SET size_bytes = CASE EXCLUDED.size_bytes WHEN 0 THEN i.size_bytes
+                ELSE EXCLUDED.size_bytes END
+        RETURNING id, reference, digest
+    ), holding AS (
+        INSERT INTO fleet_image_hosts (image_id, host_id) SELECT id, %s::bigint FROM held
+        ON CONFLICT DO NOTHING
+    )
+    SELECT id, reference, digest FROM held
+"""
+
+
+class Observed(NamedTuple):
+    """The answer to a report: the host's id, and the id of each container by its engine's id."""
+
+    host_id: int
+    containers: dict[str, int]
+
+
+async def observe_host(
+    *,
+    host: dict[str, Any],
+    observed_at: datetime,
+    images: Sequence[Row] = (),
+    containers: Sequence[Row] = (),
+) -> Observed:
+    """Store a host's full relist. Containers of the host that the list lacks become 'removed'.
+
+    The dictionaries are as the agent sends them, validated. Raises Conflict when another host
+    reports the same containers at the same moment.
+    """
+    with conflicts():
+        async with db.atomic():
+            stored_host, host_changes, is_late = await _observe_host(host, observed_at)
+            stored = await _stored_containers(stored_host.pk, containers)
+            if is_late:
+                return Observed(stored_host.pk, {key: row["id"] for key, row in stored.items()})
+            reported = await _resolve(stored_host.pk, images, containers)
+            plan = relist.compare(stored, reported, host_id=stored_host.pk, observed_at=observed_at)
+            created = await _apply(plan, observed_at)
+            await record_changes(*host_changes, *_changes(plan, created))
+    known = {row["engine_id"]: stored.get(row["engine_id"], {}).get("id") for row in reported}
+    return Observed(stored_host.pk, known | created)
+
+
+async def _observe_host(
+    values: dict[str, Any], observed_at: datetime
+) -> tuple[Host, list[Change], bool]:
+    """The host's row, locked and brought up to date; the events; whether the report is late."""
+    host = await Host.objects.select_for_update().filter(name=values["name"]).afirst()
+    if host is None:
+        host = await Host.objects.acreate(**values, last_seen_at=observed_at)
+        return host, [Change("host.created", host.pk, dict(values))], False
+    if host.last_seen_at and observed_at < host.last_seen_at:
+        return host, [], True
+    differing = difference({name: getattr(host, name) for name in values}, values)
+    await Host.objects.filter(pk=host.pk).aupdate(
+        **differing,
+        last_seen_at=observed_at,
+        version=host.version + bool(differing),
+        updated_at=observed_at if differing else host.updated_at,
+    )
+    return host, [Change("host.updated", host.pk, differing)] if differing else [], False
+
+
+async def _stored_containers(host_id: int, containers: Sequence[Row]) -> dict[str, Row]:
+    """By engine id: what is stored of this host and not removed, and of what is reported."""
+    stored = (
+        Container.objects.select_for_update()
+        .filter(
+            (Q(host_id=host_id) & ~Q(state=State.REMOVED))
+            | Q(engine_id__in=[row["engine_id"] for row in containers])
+        )
+        .order_by("id")
+        .values("id", "engine_id", "last_seen_at", *relist.COLUMNS)
+    )
+    return {row["engine_id"]: row async for row in stored}
+
+
+async def _resolve(host_id: int, images: Sequence[Row], containers: Sequence[Row]) -> list[Row]:
+    """The reported containers as rows of the table: images and workloads by id."""
+    image_ids = await _hold_images(host_id, relist.image_keys(images, containers))
+    by_reference = {reference: (reference, digest) for reference, digest in image_ids}
+    workload_ids = await _workload_ids(containers)
+    rows = []
+    for container in containers:
+        row = {name: container.get(name) for name in relist.COLUMNS}
+        key = relist.image_key(container, by_reference)
+        row |= {
+            "engine_id": container["engine_id"],
+            "host_id": host_id,
+            "image_id": image_ids[key] if key else None,
+            "workload_id": workload_ids.get(relist.workload_name(row["labels"] or {}) or ""),
+            "labels": row["labels"] or {},
+            "oom_killed": bool(row["oom_killed"]),
+        }
+        rows.append(row)
+    return rows
+
+
+async def _hold_images(
+    host_id: int, sizes: dict[tuple[str, str], int]
+) -> dict[tuple[str, str], int]:
+    """Make the host hold exactly these images; their ids."""
+    held = {
+        (row["reference"], row["digest"]): row
+        for row in await db.fetch(
+            """
+            SELECT i.id, i.reference, i.digest, i.size_bytes FROM fleet_image i
+            JOIN fleet_image_hosts h ON h.image_id = i.id WHERE h.host_id = %s
+            """,
+            host_id,
+        )
+    }
+    ids = {key: row["id"] for key, row in held.items() if key in sizes}
+    missing = [
+        key
+        for key, size in sizes.items()
+        if key not in ids or size not in (0, held[key]["size_bytes"])
+    ]
+    if missing:
+        rows = await db.fetch(
+            HOLD_IMAGES,
+            [reference for reference, _ in missing],
+            [digest for _, digest in missing],
+            [sizes[key] for key in missing],
+            host_id,
+        )
+        ids |= {(row["reference"], row["digest"]): row["id"] for row in rows}
+    if gone := [row["id"] for key, row in held.items() if key not in sizes]:
+        await db.execute(
+            "DELETE FROM fleet_image_hosts WHERE host_id = %s AND image_id = ANY(%s::bigint[])",
+            host_id,
+            gone,
+        )
+    return ids
+
+
+async def _workload_ids(containers: Sequence[Row]) -> dict[str, int]:
+    """Workloads by the names on the containers' labels; of two teams', the shared or older one."""
+    names = {relist.workload_name(row.get("labels") or {}) for row in containers} - {None}
+    if not names:
+        return {}
+    found: dict[str, int] = {}
+    rows = Workload.objects.filter(name__in=names).order_by("-team__isnull", "id")
+    async for name, pk in rows.values_list("name", "id"):
+        found.setdefault(name, pk)
+    return found
+
+
+async def _apply(plan: Relist, observed_at: datetime) -> dict[str, int]:
+    """Write the plan, a statement for each kind of change; the ids of the new containers."""
+    created: dict[str, int] = {}
+    if plan.new:
+        rows = await db.fetch(INSERT, observed_at, _records(plan.new))
+        created = {row["engine_id"]: row["id"] for row in rows}
+    if plan.changed:
+        await db.execute(UPDATE, observed_at, _records([change.row for change in plan.changed]))
+    if plan.gone:
+        await db.execute(REMOVE, observed_at, [row["id"] for row in plan.gone])
+    if plan.seen:
+        await db.execute(SEEN, observed_at, plan.seen)
+    return created
+
+
+def _records(rows: Sequence[Row]) -> str:
+    return json.dumps(rows, default=datetime.isoformat)
+
+
+def _changes(plan: Relist, created: dict[str, int]) -> list[Change]:
+    def data(row: Row, **more: Any) -> dict[str, Any]:
+        return {"name": row["name"], "host": row["host_id"], "workload": row["workload_id"], **more}
+
+    new = [
+        Change("container.created", created[row["engine_id"]], data(row, state=row["state"]))
+        for row in plan.new
+    ]
+    return [
+        *new,
+        *(_change(change, data(change.row)) for change in plan.changed),
+        *(
+            Change(
+                "container.state_changed",
+                row["id"],
+                data(row, state_before=row["state"], state="removed"),
+            )
+            for row in plan.gone
+        ),
+    ]
+
+
+def _change(change: Changed, data: dict[str, Any]) -> Change:
+    data["changed"] = list(change.columns)
+    if "state" not in change.columns:
+        return Change("container.updated", change.id, data)
+    data |= {
+        "state_before": change.state_before,
+        "state": change.row["state"],
+        "exit_code": change.row["exit_code"],
+        "oom_killed": change.row["oom_killed"],
+    }
+    return Change("container.state_changed", change.id, data)

@@ -1,0 +1,152 @@
+"""Writing workloads. Each change of the spec raises the generation and leaves a revision."""
+
+from typing import Any, TypedDict, Unpack
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.utils import timezone
+
+from app import db
+from app.db import models
+from app.errors import NotFound
+from app.fleet.models import Container, Revision, Workload
+from app.fleet.services.conflicts import conflicts
+from app.fleet.services.events import Change, difference, record_changes
+
+SPEC = (
+    "image",
+    "command",
+    "env",
+    "replicas",
+    "cpu_reservation",
+    "cpu_limit",
+    "memory_reservation_bytes",
+    "memory_limit_bytes",
+    "ports",
+    "health_check",
+    "update_policy",
+    "labels",
+)
+"""The fields of a spec: a revision holds them, and a change of one is a new generation."""
+
+
+class WorkloadSpec(TypedDict, total=False):
+    """What a writer may say of a workload."""
+
+    team: models.Model | None  # of accounts, which this app does not import
+    name: str
+    image: str
+    command: list[str]
+    env: dict[str, str]
+    replicas: int
+    cpu_reservation: float | None
+    cpu_limit: float | None
+    memory_reservation_bytes: int | None
+    memory_limit_bytes: int | None
+    ports: list[dict[str, Any]]
+    health_check: dict[str, Any] | None
+    update_policy: dict[str, Any]
+    labels: dict[str, str]
+
+
+MEANINGS = {
+    "workload_unique": (
+        "name: this team has a workload of this name. Choose another name, or update that workload."
+    ),
+    "reservation_within_limit": (
+        "The reservation would be above the limit: another request changed one of them at this"
+        " moment. Read the workload again and retry."
+    ),
+}
+
+
+async def create_workload(
+    *, created_by: AbstractBaseUser | None = None, **spec: Unpack[WorkloadSpec]
+) -> Workload:
+    """Add a workload and its revision 1. Raises Conflict when the team has one of this name."""
+    with conflicts(**MEANINGS):
+        async with db.atomic():
+            workload = await Workload.objects.acreate(**spec)
+            await _add_revision(workload, created_by)
+            await record_changes(Change("workload.created", workload.pk, _summary(workload)))
+    return workload
+
+
+async def update_workload(
+    *, workload_id: int, changed_by: AbstractBaseUser | None = None, **changes: Unpack[WorkloadSpec]
+) -> Workload:
+    """Change a workload; nothing is written when nothing differs.
+
+    Raises NotFound, and Conflict when the name is taken.
+    """
+    with conflicts(**MEANINGS):
+        async with db.atomic():
+            workload = await locked_workload(workload_id)
+            differing = _differing(workload, dict(changes))
+            if differing:
+                await _write(workload, differing, changed_by)
+    return workload
+
+
+async def delete_workload(*, workload_id: int) -> None:
+    """Delete a workload with its revisions. Its containers stay, tied to none. Raises NotFound."""
+    with conflicts():
+        async with db.atomic():
+            workload = await locked_workload(workload_id)
+            await Container.objects.of_workload(workload_id).aupdate(workload=None)
+            await db.execute("DELETE FROM fleet_revision WHERE workload_id = %s", workload_id)
+            await db.execute("DELETE FROM fleet_workload WHERE id = %s", workload_id)
+            await record_changes(Change("workload.deleted", workload_id, {"name": workload.name}))
+
+
+async def locked_workload(workload_id: int) -> Workload:
+    """The workload, locked until the transaction ends. Raises NotFound."""
+    try:
+        return await Workload.objects.select_for_update().aget(pk=workload_id)
+    except Workload.DoesNotExist:
+        raise NotFound(f"There is no workload {workload_id}.") from None
+
+
+async def _write(
+    workload: Workload, values: dict[str, Any], changed_by: AbstractBaseUser | None
+) -> None:
+    is_new_generation = not values.keys().isdisjoint(SPEC)
+    for name, value in values.items():
+        setattr(workload, name, value)
+    workload.version += 1
+    workload.generation += is_new_generation
+    workload.updated_at = timezone.now()
+    await workload.asave(update_fields=[*values, "version", "generation", "updated_at"])
+    if is_new_generation:
+        await _add_revision(workload, changed_by)
+    await record_changes(
+        Change("workload.updated", workload.pk, _summary(workload) | {"changed": sorted(values)})
+    )
+
+
+async def _add_revision(workload: Workload, author: AbstractBaseUser | None) -> None:
+    spec = {name: getattr(workload, name) for name in SPEC}
+    await Revision.objects.acreate(
+        workload=workload, number=workload.generation, spec=spec, created_by=author
+    )
+
+
+def _differing(workload: Workload, changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes that say something new. Teams are compared by id: the stored one isn't loaded."""
+    before = {name: getattr(workload, name) for name in changes if name != "team"}
+    after = {name: value for name, value in changes.items() if name != "team"}
+    differing = difference(before, after)
+    if "team" in changes:
+        team = changes["team"]
+        if workload.team_id != (team and team.pk):
+            differing["team"] = team
+    return differing
+
+
+def _summary(workload: Workload) -> dict[str, Any]:
+    return {
+        "name": workload.name,
+        "team": workload.team_id,
+        "generation": workload.generation,
+        "image": workload.image,
+        "replicas": workload.replicas,
+    }

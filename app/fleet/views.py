@@ -1,0 +1,151 @@
+"""The resources under /api/v1/. Reads are QuerySets, writes go through `services`."""
+
+from typing import Any
+
+from app.fleet import filters, serializers, services
+from app.fleet.models import Container, Event, Host, Image, Revision, Workload
+from app.fleet.observations import RelistSerializer, read_relist
+from app.rest import viewsets
+from app.rest.decorators import action
+from app.rest.exceptions import NotFound, ValidationError
+from app.rest.pagination import CursorPagination
+from app.rest.request import Request
+from app.rest.response import Response
+
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"", "0", "false", "no", "off"}
+
+
+def flag(request: Request, name: str) -> bool:
+    """A boolean of the query. Raises ValidationError that names it."""
+    text = request.query_params.get(name, "").lower()
+    if text not in TRUE | FALSE:
+        raise ValidationError({name: ["Not a boolean. Write true or false."]})
+    return text in TRUE
+
+
+class EventPagination(CursorPagination):
+    ordering = "position"
+    page_size_query_param = "page_size"
+    max_page_size = 1000
+
+
+class NestedMixin:
+    """A list under another object, such as hosts/{host_id}/containers/: only what belongs to it.
+
+    `parents` says, for each keyword of the URL, which model it names. One that isn't there is 404,
+    so that an empty list means what it says.
+    """
+
+    parents: dict[str, Any] = {}
+
+    async def filter_queryset(self, queryset: Any) -> Any:
+        queryset = await super().filter_queryset(queryset)  # type: ignore[misc]
+        for keyword, model in self.parents.items():
+            if keyword in self.kwargs:  # type: ignore[attr-defined]
+                parent_id = self.kwargs[keyword]  # type: ignore[attr-defined]
+                if not await model.objects.filter(pk=parent_id).aexists():
+                    raise NotFound(f"There is no {model.__name__.lower()} {parent_id}.")
+                queryset = queryset.filter(**{keyword: parent_id})
+        return queryset
+
+
+class HostViewSet(viewsets.ModelViewSet):
+    """Machines with an engine. Agents register theirs; `observe/` is an agent's full report."""
+
+    queryset = Host.objects.all()
+    serializer_class = serializers.HostSerializer
+    filterset_class = filters.HostFilter
+    search_fields = ["name"]
+    ordering_fields = ["id", "name", "cpus", "memory_bytes", "last_seen_at", "created_at"]
+    ordering = ["name"]
+    required_scopes = {"observe": "agent"}
+
+    async def perform_create(self, serializer: Any) -> None:
+        serializer.instance = await services.register_host(**serializer.validated_data)
+
+    async def perform_update(self, serializer: Any) -> None:
+        serializer.instance = await services.update_host(
+            host_id=serializer.instance.pk, **serializer.validated_data
+        )
+
+    async def perform_destroy(self, instance: Host) -> None:
+        """409 while containers are live on the host, unless `?force=true`."""
+        await services.delete_host(host_id=instance.pk, force=flag(self.request, "force"))
+
+    @action(detail=False, methods=["post"], serializer_class=RelistSerializer)
+    async def observe(self, request: Request) -> Response:
+        """An agent's full relist of its host. Idempotent; containers not in it are removed."""
+        observed = await services.observe_host(**await read_relist(request.data))
+        return Response({"host": observed.host_id, "containers": observed.containers})
+
+
+class ImageViewSet(viewsets.ReadOnlyModelViewSet):
+    """Images as the agents found them, and the hosts that hold each."""
+
+    queryset = Image.objects.for_listing()
+    serializer_class = serializers.ImageSerializer
+    filterset_class = filters.ImageFilter
+    search_fields = ["reference"]
+    ordering_fields = ["id", "reference", "size_bytes", "created_at"]
+    ordering = ["reference", "digest"]
+
+
+class WorkloadViewSet(viewsets.ModelViewSet):
+    """Desired state. A change of the spec is a new generation, and leaves a revision."""
+
+    queryset = Workload.objects.all()
+    serializer_class = serializers.WorkloadSerializer
+    filterset_class = filters.WorkloadFilter
+    search_fields = ["name", "image"]
+    ordering_fields = ["id", "name", "replicas", "created_at", "updated_at"]
+    ordering = ["name", "id"]
+
+    async def perform_create(self, serializer: Any) -> None:
+        serializer.instance = await services.create_workload(
+            created_by=self.request.user, **serializer.validated_data
+        )
+
+    async def perform_update(self, serializer: Any) -> None:
+        serializer.instance = await services.update_workload(
+            workload_id=serializer.instance.pk,
+            changed_by=self.request.user,
+            **serializer.validated_data,
+        )
+
+    async def perform_destroy(self, instance: Workload) -> None:
+        await services.delete_workload(workload_id=instance.pk)
+
+
+class RevisionViewSet(NestedMixin, viewsets.ReadOnlyModelViewSet):
+    """What a workload's spec was, generation by generation. Nobody writes one by hand."""
+
+    queryset = Revision.objects.all()
+    serializer_class = serializers.RevisionSerializer
+    filterset_class = filters.RevisionFilter
+    ordering_fields = ["id", "number", "created_at"]
+    ordering = ["-number", "id"]
+    parents = {"workload_id": Workload}
+
+
+class ContainerViewSet(NestedMixin, viewsets.ReadOnlyModelViewSet):
+    """Running instances as the agents observed them."""
+
+    queryset = Container.objects.for_listing()
+    serializer_class = serializers.ContainerSerializer
+    filterset_class = filters.ContainerFilter
+    search_fields = ["name", "engine_id"]
+    ordering_fields = ["id", "name", "state", "started_at", "last_seen_at"]
+    ordering = ["name", "id"]
+    parents = {"host_id": Host, "workload_id": Workload}
+
+
+class EventViewSet(viewsets.ReadOnlyModelViewSet):
+    """Every change, in order. Follow it with `?after=<position>` or the page's cursor."""
+
+    queryset = Event.objects.committed()
+    serializer_class = serializers.EventSerializer
+    filterset_class = filters.EventFilter
+    pagination_class = EventPagination
+    ordering_fields = ["position"]
+    ordering = ["position"]
