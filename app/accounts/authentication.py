@@ -48,7 +48,7 @@ class TokenAuthentication(BaseAuthentication):
                 code="malformed_token",
             )
         try:
-            token = await Token.objects.by_prefix(credential.prefix)
+            token: Token | None = await Token.objects.by_prefix(credential.prefix)
         except Token.DoesNotExist:
             token = None
         if token is None or not credential.matches(token.digest):

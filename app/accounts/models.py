@@ -14,7 +14,7 @@ from django.core.validators import RegexValidator
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint
 from django.utils import timezone
 
-from app.accounts.querysets import TeamQuerySet, TokenQuerySet, UserQuerySet
+from app.accounts.querysets import MembershipQuerySet, TeamQuerySet, TokenQuerySet, UserQuerySet
 from app.db import models
 
 
@@ -42,7 +42,7 @@ LABEL = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 validate_label = RegexValidator(LABEL, "Write lower-case letters, digits and hyphens in between.")
 
 
-class UserManager(DjangoUserManager, models.Manager.from_queryset(UserQuerySet)):  # type: ignore[misc]
+class UserManager(models.Manager.from_queryset(UserQuerySet), DjangoUserManager):  # type: ignore[misc]
     """Django's own, for `createsuperuser` and the admin, on the project's QuerySet."""
 
     use_in_migrations = False
@@ -124,6 +124,8 @@ class Membership(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.VIEWER)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = MembershipQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -6,7 +6,8 @@
     session of an operator     read, write   (staff and superusers are operators)
 
 GET, HEAD and OPTIONS need `read`, everything else `write`; a view asks for another scope by action
-or by method: `required_scopes = {"observe": "agent"}` or `{"POST": "agent"}`.
+or by method: `required_scopes = {"observe": "agent"}` or `{"POST": "agent"}`; `ANY` is served to
+whoever is authenticated.
 """
 
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 
 from app.accounts.models import Scope, Token
+
+ANY = "any"
 
 
 class HasScope(BasePermission):
@@ -24,7 +27,16 @@ class HasScope(BasePermission):
         granted = granted_scopes(request)
         self.message = _refusal(needed, granted, request)
         self.code = "scope_missing"
-        return needed in granted
+        return needed == ANY or needed in granted
+
+
+class ManagesOwnTokens(HasScope):
+    """Someone logged in may manage their own tokens, viewers too; a token needs `write` to make
+    others."""
+
+    async def has_permission(self, request: Any, view: Any) -> bool:  # type: ignore[override]
+        is_in_session = request.auth is None and request.user and request.user.is_authenticated
+        return is_in_session or await super().has_permission(request, view)
 
 
 def required_scope(method: str, view: Any) -> str:

@@ -24,6 +24,12 @@ class TeamQuerySet(models.QuerySet):
         return self.filter(memberships__user_id=user_id)
 
 
+class MembershipQuerySet(models.QuerySet):
+    def with_team_of(self, user_id: int) -> Self:
+        """The user's memberships with their teams, by the teams' slugs."""
+        return self.filter(user_id=user_id).select_related("team").order_by("team__slug")
+
+
 class TokenQuerySet(models.QuerySet):
     def of_user(self, user_id: int) -> Self:
         return self.filter(user_id=user_id)

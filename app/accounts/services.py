@@ -1,6 +1,6 @@
 """Writes: each function is one transaction, takes keywords only, and raises app.errors."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
@@ -78,12 +78,18 @@ async def renew_hash(*, user: User, password: str) -> None:
 
 
 async def create_token(
-    *, user: User, name: str, scopes: Iterable[str], expires_at: datetime | None = None
+    *,
+    user: User,
+    name: str,
+    scopes: Iterable[str],
+    expires_at: datetime | None = None,
+    granted_by: Token | None = None,
 ) -> tuple[Token, str]:
     """A new token and its text, which is shown here and never again.
 
-    Raises Invalid: unknown or no scopes, an expiry in the past. Raises Denied: the user's own role
-    does not reach that far.
+    Raises Invalid: unknown or no scopes, an expiry in the past. Raises Denied: the user's role does
+    not reach that far, or the token that asks (`granted_by`) has less or ends sooner: a token that
+    was stolen must not make itself a better one.
     """
     wanted = _known_scopes(scopes)
     refused = wanted - user.grantable_scopes
@@ -97,6 +103,8 @@ async def create_token(
             "The token would have expired already.",
             fields={"expires_at": ["This lies in the past. Give a time to come, or none."]},
         )
+    if granted_by is not None:
+        _check_within(granted_by, wanted, expires_at)
     credential = tokens.generate()
     token = Token(
         user=user,
@@ -106,7 +114,7 @@ async def create_token(
         scopes=[scope for scope in Scope.values if scope in wanted],
         expires_at=expires_at,
     )
-    _check_fields(token)
+    _check_fields(token, references=["user"])
     async with db.atomic():
         await token.asave(force_insert=True)
     return token, credential.text
@@ -160,7 +168,7 @@ async def create_team(*, name: str, slug: str) -> Team:
 async def add_member(*, team: Team, user: User, role: str = Role.VIEWER) -> Membership:
     """Put the user into the team, or change the role that the user has there."""
     membership = Membership(team=team, user=user, role=role)
-    _check_fields(membership)
+    _check_fields(membership, references=["team", "user"])
     async with db.atomic():
         membership, _ = await Membership.objects.aupdate_or_create(
             team=team, user=user, defaults={"role": role}
@@ -186,10 +194,22 @@ def _known_scopes(scopes: Iterable[str]) -> frozenset[str]:
     return wanted
 
 
-def _check_fields(instance: models.Model) -> None:
-    """Each field's own rules, which need no query; those between rows are the database's."""
+def _check_within(granting: Token, scopes: frozenset[str], expires_at: datetime | None) -> None:
+    missing = scopes - granting.effective_scopes
+    if missing:
+        raise Denied(f"This token lacks {_listed(missing)}, so it can't make one that has it.")
+    end = granting.expires_at
+    if end is not None and (expires_at is None or expires_at > end):
+        raise Denied(
+            f"This token expires at {end.isoformat()}: it can't make one that lasts longer."
+        )
+
+
+def _check_fields(instance: models.Model, *, references: Collection[str] = ()) -> None:
+    """Each field's own rules, which need no query. `references` are the foreign keys, whose rows
+    the database looks for."""
     try:
-        instance.clean_fields()
+        instance.clean_fields(exclude=references)
     except ValidationError as error:
         raise Invalid("Some fields are not acceptable.", fields=error.message_dict) from error
 
