@@ -1,0 +1,129 @@
+"""DRF's authentication classes, asking the database asynchronously.
+
+`authenticate(request)` is a coroutine; a class of your own may define it either way.
+"""
+
+import base64
+import binascii
+from typing import Any
+
+from django.contrib.auth import aauthenticate, get_user_model
+from rest_framework import authentication as drf
+from rest_framework import exceptions
+from rest_framework.authentication import (
+    BaseAuthentication,
+    CSRFCheck,
+    get_authorization_header,
+)
+
+__all__ = [
+    "BaseAuthentication",
+    "BasicAuthentication",
+    "CSRFCheck",
+    "RemoteUserAuthentication",
+    "SessionAuthentication",
+    "TokenAuthentication",
+    "get_authorization_header",
+]
+
+
+class SessionAuthentication(drf.SessionAuthentication):
+    """The session's user; unsafe methods need the CSRF token."""
+
+    async def authenticate(self, request: Any) -> tuple[Any, None] | None:  # type: ignore[override]
+        ask = getattr(request._request, "auser", None)
+        user = await ask() if ask is not None else getattr(request._request, "user", None)
+        if not user or not user.is_active:
+            return None
+        await request.aload()
+        self.enforce_csrf(request)
+        return (user, None)
+
+
+class BasicAuthentication(drf.BasicAuthentication):
+    async def authenticate(self, request: Any) -> tuple[Any, None] | None:  # type: ignore[override]
+        pair = credentials_of(request)
+        if pair is None:
+            return None
+        return await self.authenticate_credentials(*pair, request)
+
+    async def authenticate_credentials(  # type: ignore[override]
+        self, userid: str, password: str, request: Any = None
+    ) -> tuple[Any, None]:
+        credentials = {get_user_model().USERNAME_FIELD: userid, "password": password}
+        user = await aauthenticate(request=request, **credentials)
+        if user is None:
+            raise exceptions.AuthenticationFailed("Invalid username/password.")
+        if not user.is_active:
+            raise exceptions.AuthenticationFailed("User inactive or deleted.")
+        return (user, None)
+
+
+def credentials_of(request: Any) -> tuple[str, str] | None:
+    """The user name and password of a Basic Authorization header. Raises AuthenticationFailed."""
+    words = get_authorization_header(request).split()
+    if not words or words[0].lower() != b"basic":
+        return None
+    if len(words) != 2:
+        problem = (
+            "No credentials provided."
+            if len(words) == 1
+            else ("Credentials string should not contain spaces.")
+        )
+        raise exceptions.AuthenticationFailed(f"Invalid basic header. {problem}")
+    try:
+        decoded = base64.b64decode(words[1])
+        try:
+            text = decoded.decode("utf-8")
+        except UnicodeDecodeError:
+            text = decoded.decode("latin-1")
+        userid, password = text.split(":", 1)
+    except (TypeError, ValueError, UnicodeDecodeError, binascii.Error):
+        raise exceptions.AuthenticationFailed(
+            "Invalid basic header. Credentials not correctly base64 encoded."
+        ) from None
+    return userid, password
+
+
+class TokenAuthentication(drf.TokenAuthentication):
+    """DRF's token model (`rest_framework.authtoken`), or any other with `key` and `user`."""
+
+    async def authenticate(self, request: Any) -> tuple[Any, Any] | None:  # type: ignore[override]
+        key = self.key_of(request)
+        return None if key is None else await self.authenticate_credentials(key)
+
+    def key_of(self, request: Any) -> str | None:
+        """The token in the Authorization header. Raises AuthenticationFailed."""
+        words = get_authorization_header(request).split()
+        if not words or words[0].lower() != self.keyword.lower().encode():
+            return None
+        if len(words) == 1:
+            raise exceptions.AuthenticationFailed("Invalid token header. No credentials provided.")
+        if len(words) > 2:
+            raise exceptions.AuthenticationFailed(
+                "Invalid token header. Token string should not contain spaces."
+            )
+        try:
+            return words[1].decode()
+        except UnicodeError:
+            raise exceptions.AuthenticationFailed(
+                "Invalid token header. Token string should not contain invalid characters."
+            ) from None
+
+    async def authenticate_credentials(self, key: str) -> tuple[Any, Any]:  # type: ignore[override]
+        model = self.get_model()
+        if "\x00" in key:
+            raise exceptions.AuthenticationFailed("Invalid token.")
+        try:
+            token = await model._default_manager.select_related("user").aget(key=key)
+        except model.DoesNotExist:
+            raise exceptions.AuthenticationFailed("Invalid token.") from None
+        if not token.user.is_active:
+            raise exceptions.AuthenticationFailed("User inactive or deleted.")
+        return (token.user, token)
+
+
+class RemoteUserAuthentication(drf.RemoteUserAuthentication):
+    async def authenticate(self, request: Any) -> tuple[Any, None] | None:  # type: ignore[override]
+        user = await aauthenticate(request=request, remote_user=request.META.get(self.header))
+        return (user, None) if user and user.is_active else None

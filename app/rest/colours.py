@@ -1,0 +1,102 @@
+"""One colour: whether a component is awaited, called in place, or run in a thread.
+
+Rules. The answer belongs to the class, never to the request, and is found once per class and method:
+
+- a coroutine function is awaited;
+- a synchronous one that only computes is called in place: this project's, DRF's and django-filter's own
+  (all but the few in `_ASKS_DATABASE`), and any that `@computes` marks;
+- any other synchronous one runs in a thread, and `manage.py check` names it.
+"""
+
+import enum
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
+
+T = TypeVar("T")
+
+_MARK = "_only_computes"
+_KNOWN_PACKAGES = ("rest_framework.", "django_filters.", "adrf.", "app.rest.", "builtins")
+_ASKS_DATABASE = {
+    ("rest_framework.authentication", "BasicAuthentication.authenticate"),
+    ("rest_framework.authentication", "SessionAuthentication.authenticate"),
+    ("rest_framework.authentication", "TokenAuthentication.authenticate"),
+    ("rest_framework.authentication", "RemoteUserAuthentication.authenticate"),
+    ("rest_framework.permissions", "DjangoModelPermissions.has_permission"),
+    ("rest_framework.permissions", "DjangoObjectPermissions.has_object_permission"),
+    ("rest_framework.throttling", "SimpleRateThrottle.allow_request"),
+    ("rest_framework.throttling", "ScopedRateThrottle.allow_request"),
+    ("rest_framework.metadata", "SimpleMetadata.determine_metadata"),
+    ("rest_framework.pagination", "PageNumberPagination.paginate_queryset"),
+    ("rest_framework.pagination", "LimitOffsetPagination.paginate_queryset"),
+    ("rest_framework.pagination", "CursorPagination.paginate_queryset"),
+}
+
+
+class Colour(enum.Enum):
+    AWAITED = "awaited"
+    IN_PLACE = "in place"
+    THREAD = "thread"
+
+
+def computes(target: T) -> T:
+    """Mark a function, or all methods of a class, as one that never waits: it is called in place."""
+    setattr(target, _MARK, True)
+    return target
+
+
+def colour_of_function(function: Callable[..., Any], owner: type | None = None) -> Colour:
+    """The colour of one function; `owner` is the class it was looked up on."""
+    if iscoroutinefunction(function):
+        return Colour.AWAITED
+    if getattr(function, _MARK, False) or _is_marked(owner):
+        return Colour.IN_PLACE
+    module = getattr(function, "__module__", None) or ""
+    if (module, getattr(function, "__qualname__", "")) in _ASKS_DATABASE:
+        return Colour.THREAD
+    return Colour.IN_PLACE if f"{module}.".startswith(_KNOWN_PACKAGES) else Colour.THREAD
+
+
+def _is_marked(owner: type | None) -> bool:
+    # Only the class itself vouches for its methods: a subclass may do anything.
+    return owner is not None and _MARK in vars(owner)
+
+
+@lru_cache(maxsize=4096)
+def colour_of(owner: type, name: str) -> Colour:
+    """The colour of the method `name` of `owner`."""
+    return colour_of_function(getattr(owner, name), owner)
+
+
+async def call(component: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    """Call `component.name(...)` in its colour."""
+    colour = colour_of(type(component), name)
+    method = getattr(component, name)
+    if colour is Colour.AWAITED:
+        return await method(*args, **kwargs)
+    if colour is Colour.IN_PLACE:
+        return method(*args, **kwargs)
+    return await sync_to_async(method)(*args, **kwargs)
+
+
+async def call_function(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a plain function in its colour."""
+    colour = _colour_of_bound(function)
+    if colour is Colour.AWAITED:
+        return await function(*args, **kwargs)
+    if colour is Colour.IN_PLACE:
+        return function(*args, **kwargs)
+    return await sync_to_async(function)(*args, **kwargs)
+
+
+def _colour_of_bound(function: Callable[..., Any]) -> Colour:
+    owner = getattr(function, "__self__", None)
+    plain = getattr(function, "__func__", function)
+    return _colour_of_plain(plain, None if owner is None else type(owner))
+
+
+@lru_cache(maxsize=4096)
+def _colour_of_plain(function: Callable[..., Any], owner: type | None) -> Colour:
+    return colour_of_function(function, owner)

@@ -1,0 +1,173 @@
+"""DRF's exceptions, and the one table that turns everything else a request can raise into them.
+
+    django.http.Http404, PermissionDenied   DRF's own handler
+    app.errors.*                            _DOMAIN
+    django.db errors                        _DATABASE, IntegrityError by SQLSTATE
+    a body or a field that Django refuses   400, 413
+
+What stands in no table is a fault of the server: it is raised on, logged, and answered with 500.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import (
+    BadRequest,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.db.models import ProtectedError, RestrictedError
+from django.http.multipartparser import MultiPartParserError
+from rest_framework import status
+from rest_framework.exceptions import (
+    APIException,
+    AuthenticationFailed,
+    ErrorDetail,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotAuthenticated,
+    NotFound,
+    ParseError,
+    PermissionDenied,
+    Throttled,
+    UnsupportedMediaType,
+    ValidationError,
+    _get_error_details,
+)
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+from rest_framework.views import exception_handler as drf_exception_handler
+
+from app import errors
+
+__all__ = [
+    "APIException",
+    "AuthenticationFailed",
+    "Conflict",
+    "ErrorDetail",
+    "MethodNotAllowed",
+    "NotAcceptable",
+    "NotAuthenticated",
+    "NotFound",
+    "ParseError",
+    "PermissionDenied",
+    "PreconditionFailed",
+    "RequestTooLarge",
+    "ServiceUnavailable",
+    "Throttled",
+    "UnsupportedMediaType",
+    "ValidationError",
+    "exception_handler",
+]
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_detail = "The request conflicts with what is stored."
+    default_code = "conflict"
+
+
+class PreconditionFailed(APIException):
+    status_code = status.HTTP_412_PRECONDITION_FAILED
+    default_detail = "The resource has changed since it was read. Read it again, then retry."
+    default_code = "precondition_failed"
+
+
+class RequestTooLarge(APIException):
+    """The body is over `limit` bytes; raised before the rest of it is read."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "request_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than {limit} bytes. Send less at a time.")
+
+
+class ServiceUnavailable(APIException):
+    """A part is gone for now; `wait` seconds become the Retry-After header."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "The database cannot be reached. Try again shortly."
+    default_code = "unavailable"
+
+    def __init__(self, detail: Any = None, code: str | None = None, wait: int = 1) -> None:
+        super().__init__(detail, code)
+        self.wait = wait
+
+
+def _invalid(error: errors.Invalid) -> APIException:
+    fields: Any = error.fields or {api_settings.NON_FIELD_ERRORS_KEY: [error.detail]}
+    return ValidationError(fields, error.code)
+
+
+_DOMAIN: dict[type[errors.DomainError], Callable[[Any], APIException]] = {
+    errors.NotFound: lambda error: NotFound(error.detail, error.code),
+    errors.Conflict: lambda error: Conflict(error.detail, error.code),
+    errors.Invalid: _invalid,
+    errors.Denied: lambda error: PermissionDenied(error.detail, error.code),
+    errors.Unavailable: lambda error: ServiceUnavailable(
+        error.detail, error.code, error.retry_after_seconds
+    ),
+}
+
+_TAKEN = "An object with these values exists already, or another refers to this one."
+_INTEGRITY: dict[str, Callable[[], APIException]] = {
+    "23505": lambda: Conflict("An object with these values exists already.", "unique"),
+    "23503": lambda: Conflict("Another object refers to this one, or what is named is gone."),
+    "23P01": lambda: Conflict("The values overlap with those of another object."),
+    "23514": lambda: ValidationError("The values break a rule of the stored data."),
+    "23502": lambda: ValidationError("A value is missing."),
+}
+
+
+def _integrity(error: IntegrityError) -> APIException:
+    cause = error.__cause__ or error.__context__
+    return _INTEGRITY.get(getattr(cause, "sqlstate", None) or "", lambda: Conflict(_TAKEN))()
+
+
+_TABLE: tuple[tuple[type[Exception], Callable[[Any], APIException]], ...] = (
+    (ProtectedError, lambda _: Conflict("Other objects refer to this one. Remove them first.")),
+    (RestrictedError, lambda _: Conflict("Other objects refer to this one. Remove them first.")),
+    (IntegrityError, _integrity),
+    (DataError, lambda _: ValidationError("A value is out of the range that can be stored.")),
+    (OperationalError, lambda _: ServiceUnavailable()),
+    (InterfaceError, lambda _: ServiceUnavailable()),
+    (RequestDataTooBig, lambda _: RequestTooLarge(_body_limit())),
+    (TooManyFieldsSent, lambda _: ParseError("The form has too many fields.")),
+    (TooManyFilesSent, lambda _: ParseError("The form has too many files.")),
+    (MultiPartParserError, lambda error: ParseError(f"Multipart form parse error - {error}")),
+    (SuspiciousOperation, lambda _: ParseError("The request is malformed.")),
+    (BadRequest, lambda _: ParseError("The request is malformed.")),
+)
+
+
+def _body_limit() -> int:
+    from django.conf import settings
+
+    return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0)
+
+
+def to_api_exception(exc: Exception) -> Exception:
+    """The APIException that stands for `exc`; `exc` itself where the tables have none."""
+    if isinstance(exc, errors.DomainError):
+        for kind, build in _DOMAIN.items():
+            if isinstance(exc, kind):
+                return build(exc)
+    for kind, build in _TABLE:
+        if isinstance(exc, kind):
+            return build(exc)
+    return exc
+
+
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's handler, after the tables of this module. None means a fault of the server."""
+    translated = to_api_exception(exc)
+    if translated is not exc:
+        translated.__cause__ = exc
+    return drf_exception_handler(translated, context)
+
+
+get_error_details = _get_error_details

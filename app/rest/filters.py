@@ -1,0 +1,88 @@
+"""DRF's filter backends and django-filter's. They build queries and never run them.
+
+A filter on a relation (ModelChoiceFilter) must know that the object exists: its form fields get their
+objects beforehand, one query each.
+"""
+
+from typing import Any
+
+from django import forms
+from django_filters.rest_framework import DjangoFilterBackend as BaseDjangoFilterBackend
+from django_filters.rest_framework import FilterSet
+from rest_framework.filters import BaseFilterBackend, OrderingFilter, SearchFilter
+
+__all__ = [
+    "BaseFilterBackend",
+    "DjangoFilterBackend",
+    "FilterSet",
+    "OrderingFilter",
+    "SearchFilter",
+]
+
+
+class DjangoFilterBackend(BaseDjangoFilterBackend):
+    """django-filter's backend: `filterset_class` or `filterset_fields` of the view."""
+
+    async def filter_queryset(self, request: Any, queryset: Any, view: Any) -> Any:
+        filterset = self.get_filterset(request, queryset, view)
+        if filterset is None:
+            return queryset
+        await aresolve_choices(filterset.form)
+        if not filterset.is_valid() and self.raise_exception:
+            from django_filters import utils
+
+            raise utils.translate_validation(filterset.errors)
+        return filterset.qs
+
+
+class _Chosen:
+    """Stands for a choice field's queryset: answers from what was found beforehand."""
+
+    def __init__(self, queryset: Any, found: list[Any]) -> None:
+        self.queryset = queryset
+        self.model = queryset.model
+        self.found = found
+
+    def all(self) -> "_Chosen":
+        return self
+
+    def get(self, **kwargs: Any) -> Any:
+        ((key, value),) = kwargs.items()
+        for obj in self.found:
+            if str(getattr(obj, key)) == str(value):
+                return obj
+        raise self.model.DoesNotExist
+
+    def filter(self, **kwargs: Any) -> Any:
+        queryset = self.queryset.filter(**kwargs)
+        queryset._result_cache = self.found
+        return queryset
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.queryset, name)
+
+
+async def aresolve_choices(form: forms.Form) -> None:
+    """Give each relational field of a bound form the objects that its data names."""
+    for name, field in form.fields.items():
+        if isinstance(field, forms.ModelChoiceField) and field.queryset is not None:
+            value = field.widget.value_from_datadict(form.data, form.files, form.add_prefix(name))
+            values = value if isinstance(value, list | tuple) else [value]
+            found = await _find(field, [one for one in values if one not in field.empty_values])
+            field._queryset = _Chosen(field.queryset, found)
+
+
+async def _find(field: Any, values: list[Any]) -> list[Any]:
+    key = field.to_field_name or "pk"
+    target = field.queryset.model._meta
+    column = target.pk if key == "pk" else target.get_field(key)
+    keys = set()
+    for value in values:
+        try:
+            keys.add(column.to_python(value))
+        except forms.ValidationError:
+            continue
+    keys = {key for key in keys if not isinstance(key, int) or abs(key) < 2**63}
+    if not keys:
+        return []
+    return [obj async for obj in field.queryset.filter(**{f"{key}__in": keys})]

@@ -1,0 +1,395 @@
+"""The ASGI handler: Django's request cycle with no thread entered on Django's account.
+
+Theory of operation. Django's handler enters a thread several times for each request: for signals, for
+each middleware, for rendering, for closing the response. Here everything that is known to wait for
+nothing runs in place, and the body is read when somebody asks for it.
+
+- A request has its own thread context, made lazily by asgiref: no thread exists unless something asks
+  for one (a synchronous view, an unknown middleware, Django's own async ORM). What ran in that thread is
+  cleaned up in it.
+- An async view of `app.rest` reads its own body (`Request.aload`). Before any other view, and before
+  unknown middleware, the body is read for it, within the same limit.
+- A client that leaves cancels its request. Watching for that begins after `WATCH_AFTER_SECONDS`: a quick
+  request never pays for it.
+"""
+
+import asyncio
+import io
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, iscoroutinefunction, sync_to_async
+from django.conf import settings
+from django.core import signals
+from django.core.cache import close_caches
+from django.core.exceptions import (
+    BadRequest,
+    MiddlewareNotUsed,
+    PermissionDenied,
+    RequestAborted,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
+from django.core.handlers import base
+from django.core.handlers.asgi import ASGIHandler as DjangoASGIHandler
+from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
+from django.core.handlers.asgi import get_script_prefix
+from django.core.handlers.exception import response_for_exception
+from django.db import close_old_connections, connections, reset_queries
+from django.dispatch import Signal
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix, set_urlconf
+from django.utils.log import log_response
+from django.utils.module_loading import import_string
+
+from app.rest import lifespan as lifespans
+from app.rest.exceptions import RequestTooLarge
+from app.rest.middleware import Stages, is_native, runs_in_place
+
+logger = logging.getLogger("django.request")
+
+WATCH_AFTER_SECONDS = 0.02
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+# Receivers of Django's that look after the connections of the thread they run in: called where a view
+# ran in a thread, passed over on the loop, whose connections are not theirs to close.
+_THREAD_RECEIVERS = {reset_queries, close_old_connections}
+_IN_PLACE_RECEIVERS = {close_caches, base.reset_urlconf}
+# Exceptions whose response is computed; any other is a fault of the server and logged in a thread.
+_COMPUTED_ERRORS = (Http404, PermissionDenied, SuspiciousOperation, BadRequest)
+
+
+class Body:
+    """The body of a request, read from the server when asked for, never beyond `limit` bytes."""
+
+    def __init__(self, scope: dict[str, Any], receive: Receive, limit: int | None) -> None:
+        self.receive = receive
+        self.limit = limit
+        self.complete = asyncio.Event()
+        self.content: bytes | None = None
+        self._length = _content_length(scope)
+
+    async def read(self) -> bytes:
+        """The whole body. Raises RequestTooLarge, or RequestAborted when the client left."""
+        if self.content is None:
+            self._check(self._length)
+            self.content = await self._read()
+        return self.content
+
+    async def _read(self) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            self._check(size)
+            chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def chunks(self) -> Any:
+        """The body as it arrives; for views that take more than memory should hold."""
+        more = not self.complete.is_set()
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise RequestAborted
+            more = message.get("more_body", False)
+            if not more:
+                self.complete.set()
+            if message.get("body"):
+                yield message["body"]
+
+    def _check(self, size: int) -> None:
+        if self.limit is not None and size > self.limit:
+            raise RequestTooLarge(self.limit)
+
+
+def _content_length(scope: dict[str, Any]) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
+
+
+class ASGIRequest(DjangoASGIRequest):
+    """Django's, whose body is read by `await request.abody()`."""
+
+    def __init__(self, scope: dict[str, Any], body: Body) -> None:
+        super().__init__(scope, io.BytesIO())
+        self.body_source = body
+        if "HTTP_TRANSFER_ENCODING" in self.META and not self.META.get("CONTENT_LENGTH"):
+            # DRF takes a request without a length for one without a body.
+            self.META["CONTENT_LENGTH"] = "-1"
+        forced = scope.get("force_authenticate")
+        if forced is not None:
+            self._force_auth_user, self._force_auth_token = forced
+
+    async def abody(self) -> bytes:
+        """Read the body, if nobody has. `request.body`, `.POST` and `.read()` work from then on."""
+        content = await self.body_source.read()
+        if not hasattr(self, "_body"):
+            self._body = content
+            self._stream = io.BytesIO(content)
+            if self.META.get("CONTENT_LENGTH") == "-1":
+                self.META["CONTENT_LENGTH"] = str(len(content))
+        return content
+
+
+class ASGIHandler(DjangoASGIHandler):
+    """Django's handler, with lifespan, a limited body and zero hops for async views."""
+
+    request_class = ASGIRequest
+
+    def __init__(self, lifespan: lifespans.Lifespan | None = None) -> None:
+        self.lifespan = lifespans.lifespan if lifespan is None else lifespan
+        self.reads_body_early = False
+        self._atomic_requests = any(one["ATOMIC_REQUESTS"] for one in connections.settings.values())
+        super().__init__()
+
+    # Loading
+
+    def load_middleware(self, is_async: bool = True) -> None:
+        """Django's, with each row of known middleware made into one `Stages`."""
+        self._view_middleware = []
+        self._template_response_middleware = []
+        self._exception_middleware = []
+        handler: Any = self._get_response_async
+        row: list[Any] = []
+        for path in reversed(settings.MIDDLEWARE):
+            middleware = import_string(path)
+            try:
+                if runs_in_place(middleware):
+                    instance = middleware(handler)
+                    row.insert(0, instance)
+                else:
+                    self.reads_body_early |= not is_native(middleware)
+                    handler, row = self._guard(row, handler), []
+                    instance = handler = self._adapt(middleware, handler)
+                    handler = self._guard([], handler)
+            except MiddlewareNotUsed as exc:
+                logger.debug("MiddlewareNotUsed(%r): %s", path, exc)
+                continue
+            self._collect_hooks(instance, in_place=runs_in_place(middleware))
+        self._middleware_chain = self._guard(row, handler)
+
+    def _guard(self, row: list[Any], handler: Any) -> Any:
+        return Stages(row, handler, self.respond_to_exception)
+
+    def _adapt(self, middleware: Any, handler: Any) -> Any:
+        if getattr(middleware, "async_capable", False):
+            return middleware(handler)
+        adapted = self.adapt_method_mode(False, handler, True)
+        return self.adapt_method_mode(True, middleware(adapted), False)
+
+    def _collect_hooks(self, instance: Any, *, in_place: bool) -> None:
+        for name, hooks, first in (
+            ("process_view", self._view_middleware, True),
+            ("process_template_response", self._template_response_middleware, False),
+            ("process_exception", self._exception_middleware, False),
+        ):
+            hook = getattr(instance, name, None)
+            if hook is not None:
+                adapted = _awaitable(hook) if in_place else self.adapt_method_mode(True, hook)
+                hooks.insert(0, adapted) if first else hooks.append(adapted)
+
+    # Serving
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._run_lifespan(receive, send)
+        else:
+            raise ValueError(f"This application speaks HTTP, not {scope['type']}.")
+
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            phase = message["type"].removeprefix("lifespan.")
+            try:
+                await (self.lifespan.start() if phase == "startup" else self.lifespan.stop())
+            except Exception as exc:
+                logger.exception("%s failed.", phase.capitalize())
+                await send({"type": f"lifespan.{phase}.failed", "message": str(exc)})
+                return
+            await send({"type": f"lifespan.{phase}.complete"})
+            if phase == "shutdown":
+                return
+
+    async def _serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        body = Body(scope, receive, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        threads = ThreadSensitiveContext()
+        token = SyncToAsync.thread_sensitive_context.set(threads)
+        watch = _Watch(body)
+        try:
+            await self._respond(scope, body, send)
+        except RequestAborted:
+            pass
+        except asyncio.CancelledError:
+            if not watch.client_left:
+                raise
+        finally:
+            watch.stop()
+            SyncToAsync.thread_sensitive_context.reset(token)
+            executor = SyncToAsync.context_to_thread_executor.pop(threads, None)
+            if executor is not None:
+                executor.shutdown(wait=False)
+
+    async def _respond(self, scope: dict[str, Any], body: Body, send: Send) -> None:
+        set_script_prefix(get_script_prefix(scope))
+        await self._signal(signals.request_started, scope=scope)
+        request, response = self.create_request(scope, body)
+        response = response or await self.run_get_response(request)
+        try:
+            await self.send_response(response, send)
+        finally:
+            await self._close(response)
+
+    async def _close(self, response: HttpResponseBase) -> None:
+        """`response.close()`, whose request_finished signal is sent in this module's way."""
+        closers, response._resource_closers = response._resource_closers, []
+        for close in closers:
+            close()
+        response.closed = True
+        await self._signal(signals.request_finished)
+
+    async def _signal(self, signal: Signal, **kwargs: Any) -> None:
+        """Send to every receiver: in place if all are known, and in this request's thread if it has one."""
+        plain, awaited = signal._live_receivers(self.__class__)
+        unknown = [one for one in plain if one not in _IN_PLACE_RECEIVERS | _THREAD_RECEIVERS]
+        if not unknown and not awaited and not _has_thread():
+            for receiver in plain:
+                if receiver in _IN_PLACE_RECEIVERS:
+                    receiver(signal=signal, sender=self.__class__, **kwargs)
+        else:
+            await signal.asend(sender=self.__class__, **kwargs)
+
+    # Responding
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        set_urlconf(settings.ROOT_URLCONF)
+        if self.reads_body_early:
+            await _read_body(request)
+        response: Any = await self._middleware_chain(request)
+        response._resource_closers.append(request.close)
+        if response.status_code >= 400:
+            log_response(
+                "%s: %s", response.reason_phrase, request.path, response=response, request=request
+            )
+        return response  # type: ignore[no-any-return]
+
+    async def _get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Resolve the view, pass it through view middleware, call it, render what it returns."""
+        callback, args, kwargs = self.resolve_request(request)
+        if not hasattr(callback, "cls"):
+            await _read_body(request)
+        response: Any = None
+        for hook in self._view_middleware:
+            response = await hook(request, callback, args, kwargs)
+            if response:
+                break
+        if response is None:
+            response = await self._call_view(request, callback, args, kwargs)
+        self.check_response(response, callback)
+        if callable(getattr(response, "render", None)):
+            response = await self._render(request, response)
+        return response  # type: ignore[no-any-return]
+
+    async def _call_view(self, request: HttpRequest, callback: Any, args: Any, kwargs: Any) -> Any:
+        view = self.make_view_atomic(callback) if self._atomic_requests else callback
+        if not iscoroutinefunction(view):
+            view = sync_to_async(view, thread_sensitive=True)
+        try:
+            return await view(request, *args, **kwargs)
+        except Exception as exc:
+            response = await self._process_exception(request, exc)
+            if response is None:
+                raise
+            return response
+
+    async def _render(self, request: HttpRequest, response: Any) -> Any:
+        for hook in self._template_response_middleware:
+            response = await hook(request, response)
+            self.check_response(response, hook, name="process_template_response")
+        try:
+            if iscoroutinefunction(response.render):
+                return await response.render()
+            if hasattr(response, "accepted_renderer") or response.is_rendered:
+                return response.render()
+            return await sync_to_async(response.render, thread_sensitive=True)()
+        except Exception as exc:
+            response = await self._process_exception(request, exc)
+            if response is None:
+                raise
+            return response
+
+    async def _process_exception(self, request: HttpRequest, exc: Exception) -> Any:
+        for hook in self._exception_middleware:
+            response = await hook(request, exc)
+            if response:
+                return response
+        return None
+
+    async def respond_to_exception(self, request: HttpRequest, exc: Exception) -> HttpResponseBase:
+        """Django's response for an exception that no view answered."""
+        if isinstance(exc, RequestTooLarge | RequestDataTooBig):
+            return _too_large(exc)
+        if isinstance(exc, RequestAborted):
+            raise exc
+        if isinstance(exc, _COMPUTED_ERRORS):
+            return response_for_exception(request, exc)
+        return await sync_to_async(response_for_exception, thread_sensitive=False)(request, exc)
+
+
+class _Watch:
+    """Cancels the task that made it when the client leaves before it has finished."""
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self.client_left = False
+        self.task: asyncio.Task[None] | None = None
+        self.serving = asyncio.current_task()
+        self.timer = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._start)
+
+    def _start(self) -> None:
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        await self.body.complete.wait()
+        message = await self.body.receive()
+        if message["type"] == "http.disconnect" and self.serving is not None:
+            self.client_left = True
+            self.serving.cancel()
+
+    def stop(self) -> None:
+        self.timer.cancel()
+        if self.task is not None:
+            self.task.cancel()
+
+
+async def _read_body(request: HttpRequest) -> None:
+    read = getattr(request, "abody", None)
+    if read is not None:
+        await read()
+
+
+def _awaitable(hook: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    async def run(*args: Any) -> Any:
+        return hook(*args)
+
+    return run
+
+
+def _has_thread() -> bool:
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    return context in SyncToAsync.context_to_thread_executor
+
+
+def _too_large(exc: Exception) -> HttpResponseBase:
+    from django.http import JsonResponse
+
+    detail = getattr(exc, "detail", None) or str(exc)
+    return JsonResponse({"detail": str(detail)}, status=413)

@@ -1,0 +1,125 @@
+"""DRF's model mixins, with DRF's action names as coroutines."""
+
+from typing import Any
+
+from adrf import mixins as adrf_mixins
+from django.http.response import HttpResponseBase
+from rest_framework import status
+from rest_framework.response import Response
+
+from app.rest.colours import call_function
+
+__all__ = [
+    "CreateModelMixin",
+    "DestroyModelMixin",
+    "ListModelMixin",
+    "RetrieveModelMixin",
+    "UpdateModelMixin",
+]
+
+
+async def validate(serializer: Any) -> None:
+    """Raise ValidationError unless the serializer (async or DRF's own) accepts its input."""
+    if hasattr(serializer, "ais_valid"):
+        await serializer.ais_valid(raise_exception=True)
+    else:
+        await call_function(serializer.is_valid, raise_exception=True)
+
+
+async def save(serializer: Any) -> Any:
+    return await (
+        serializer.asave() if hasattr(serializer, "asave") else call_function(serializer.save)
+    )
+
+
+async def data_of(serializer: Any) -> Any:
+    return await serializer.adata if hasattr(type(serializer), "adata") else serializer.data
+
+
+class CreateModelMixin(adrf_mixins.CreateModelMixin):
+    async def create(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        serializer = self.get_serializer(data=request.data)
+        await validate(serializer)
+        await self.perform_create(serializer)
+        data = await data_of(serializer)
+        return Response(
+            data, status=status.HTTP_201_CREATED, headers=self.get_success_headers(data)
+        )
+
+    async def perform_create(self, serializer: Any) -> None:
+        await save(serializer)
+
+    async def acreate(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return await self.create(request, *args, **kwargs)
+
+    async def perform_acreate(self, serializer: Any) -> None:
+        await self.perform_create(serializer)
+
+
+class ListModelMixin(adrf_mixins.ListModelMixin):
+    async def list(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        queryset = await self.filter_queryset(self.get_queryset())
+        page = await self.paginate_queryset(queryset)
+        if page is not None:
+            serializer = self.get_serializer(page, many=True)
+            response: HttpResponseBase = self.get_paginated_response(await data_of(serializer))
+            return response
+        serializer = self.get_serializer(queryset, many=True)
+        return Response(await data_of(serializer))
+
+    async def alist(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return await self.list(request, *args, **kwargs)
+
+
+class RetrieveModelMixin(adrf_mixins.RetrieveModelMixin):
+    async def retrieve(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        instance = await self.get_object()
+        return Response(await data_of(self.get_serializer(instance)))
+
+    async def aretrieve(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return await self.retrieve(request, *args, **kwargs)
+
+
+class UpdateModelMixin(adrf_mixins.UpdateModelMixin):
+    async def update(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        partial = kwargs.pop("partial", False)
+        instance = await self.get_object()
+        serializer = self.get_serializer(instance, data=request.data, partial=partial)
+        await validate(serializer)
+        await self.perform_update(serializer)
+        if getattr(instance, "_prefetched_objects_cache", None):
+            # What was prefetched before the update may no longer hold.
+            instance._prefetched_objects_cache = {}
+        return Response(await data_of(serializer))
+
+    async def perform_update(self, serializer: Any) -> None:
+        await save(serializer)
+
+    async def partial_update(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        kwargs["partial"] = True
+        return await self.update(request, *args, **kwargs)
+
+    async def aupdate(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return await self.update(request, *args, **kwargs)
+
+    async def partial_aupdate(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return await self.partial_update(request, *args, **kwargs)
+
+    async def perform_aupdate(self, serializer: Any) -> None:
+        await self.perform_update(serializer)
+
+
+class DestroyModelMixin(adrf_mixins.DestroyModelMixin):
+    async def destroy(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        instance = await self.get_object()
+        await self.perform_destroy(instance)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    async def perform_destroy(self, instance: Any) -> None:
+        await instance.adelete()
+
+    async def adestroy(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return await self.destroy(request, *args, **kwargs)
+
+    async def perform_adestroy(self, instance: Any) -> None:
+        await self.perform_destroy(instance)

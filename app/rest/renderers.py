@@ -1,0 +1,79 @@
+"""DRF's renderers. JSON goes through orjson wherever that gives DRF's very bytes.
+
+The browsable API's renderer is in `browsable`.
+"""
+
+import math
+import re
+from typing import Any
+
+import orjson
+from rest_framework import renderers as drf
+from rest_framework.renderers import (
+    BaseRenderer,
+    HTMLFormRenderer,
+    MultiPartRenderer,
+    StaticHTMLRenderer,
+    TemplateHTMLRenderer,
+)
+
+from app.rest.browsable import AdminRenderer, BrowsableAPIRenderer
+
+__all__ = [
+    "AdminRenderer",
+    "BaseRenderer",
+    "BrowsableAPIRenderer",
+    "HTMLFormRenderer",
+    "JSONRenderer",
+    "MultiPartRenderer",
+    "StaticHTMLRenderer",
+    "TemplateHTMLRenderer",
+]
+
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+# A number with an exponent, which orjson writes as 1e16 and Python as 1e+16. It starts with a literal
+# so that the search is a scan for one byte.
+_EXPONENT = re.compile(rb"e(?<=\de)-?\d{1,3}(?:[,\]}]|$)")
+_LINE_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
+
+
+class JSONRenderer(drf.JSONRenderer):
+    """DRF's bytes. What orjson would write otherwise (or not at all) DRF's own encoder writes."""
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
+    ) -> bytes:
+        if data is None:
+            return b""
+        if self.ensure_ascii or not (self.compact and self.strict):
+            return super().render(data, accepted_media_type, renderer_context)
+        if self.get_indent(accepted_media_type, renderer_context or {}) is not None:
+            return super().render(data, accepted_media_type, renderer_context)
+        rendered = self._render_compact(data)
+        if rendered is None:
+            return super().render(data, accepted_media_type, renderer_context)
+        return rendered
+
+    def _render_compact(self, data: Any) -> bytes | None:
+        """orjson's output where it equals DRF's, else None."""
+        try:
+            rendered = orjson.dumps(data, self.encoder_class().default, _OPTIONS)
+        except (TypeError, RecursionError):
+            return None
+        if _EXPONENT.search(rendered) or (b"null" in rendered and _has_non_finite(data)):
+            return None
+        for raw, escaped in _LINE_SEPARATORS:
+            if raw in rendered:
+                rendered = rendered.replace(raw, escaped)
+        return rendered
+
+
+def _has_non_finite(data: Any) -> bool:
+    """Whether a NaN or an infinity, which orjson writes as null, is anywhere in `data`."""
+    if isinstance(data, float):
+        return not math.isfinite(data)
+    if isinstance(data, dict):
+        return any(map(_has_non_finite, data.values()))
+    if isinstance(data, list | tuple):
+        return any(map(_has_non_finite, data))
+    return False

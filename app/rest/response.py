@@ -1,0 +1,5 @@
+"""DRF's Response. Rendering only computes; a renderer that must wait first has `async def prepare`."""
+
+from rest_framework.response import Response
+
+__all__ = ["Response"]

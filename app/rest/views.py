@@ -1,0 +1,170 @@
+"""DRF's APIView with a dispatch that is async all the way: no thread is entered on DRF's account.
+
+The life of a request is DRF's: initialize_request, initial (negotiation, version, authentication,
+permissions, throttles), the handler, handle_exception, finalize_response. Hooks that may wait are
+coroutines under DRF's names; those that only compute (get_*, finalize_response) stay plain.
+"""
+
+from typing import Any
+
+from adrf.views import APIView as AdrfAPIView
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from rest_framework import exceptions, status
+from rest_framework.response import Response
+from rest_framework.views import get_view_description, get_view_name, set_rollback
+
+from app.rest.colours import Colour, call, call_function, colour_of
+from app.rest.permissions import permits, permits_object
+from app.rest.request import Request
+
+__all__ = ["APIView", "get_view_description", "get_view_name", "set_rollback"]
+
+# Hooks that dispatch awaits. A subclass that overrides one with a plain function gets it run in a thread.
+_HOOKS = (
+    "initial",
+    "perform_authentication",
+    "check_permissions",
+    "check_object_permissions",
+    "check_throttles",
+    "handle_exception",
+)
+
+
+class APIView(AdrfAPIView):
+    """DRF's APIView; every handler and hook that may wait is a coroutine."""
+
+    view_is_async = True
+    awaited_hooks: tuple[str, ...] = _HOOKS
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in cls.awaited_hooks:
+            hook = cls.__dict__.get(name)
+            if callable(hook) and not iscoroutinefunction(hook):
+                setattr(cls, name, sync_to_async(hook))
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        return Request(
+            request,
+            parsers=self.get_parsers(),
+            authenticators=self.get_authenticators(),
+            negotiator=self.get_content_negotiator(),
+            parser_context=self.get_parser_context(request),
+        )
+
+    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.args = args
+        self.kwargs = kwargs
+        self.request: Any = self.initialize_request(request, *args, **kwargs)
+        self.headers = self.default_response_headers
+        try:
+            await self.initial(self.request, *args, **kwargs)
+            response = await self.call_handler(self.request, *args, **kwargs)
+        except Exception as exc:  # noqa: BLE001 - handle_exception raises what it does not know
+            response = await self.handle_exception(exc)
+        self.response = self.finalize_response(self.request, response, *args, **kwargs)
+        await self.prepare_response(self.response)
+        return self.response
+
+    async_dispatch = dispatch
+
+    async def call_handler(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Read the body, then call the method's handler in its colour."""
+        method = request.method.lower()
+        handler = self.http_method_not_allowed
+        if method in self.http_method_names:
+            handler = getattr(self, method, handler)
+        if method not in ("get", "head", "options"):
+            await request.aload()
+        response: HttpResponseBase = await call_function(handler, request, *args, **kwargs)
+        return response
+
+    async def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        """Everything that must hold before the handler runs."""
+        self.format_kwarg = self.get_format_suffix(**kwargs)
+        negotiated = self.perform_content_negotiation(request)
+        request.accepted_renderer, request.accepted_media_type = negotiated
+        request.version, request.versioning_scheme = self.determine_version(
+            request, *args, **kwargs
+        )
+        await self.perform_authentication(request)
+        await self.check_permissions(request)
+        await self.check_throttles(request)
+
+    async def perform_authentication(self, request: Any) -> None:
+        await request.aauthenticate()
+
+    async def check_permissions(self, request: Any) -> None:
+        for permission in self.get_permissions():
+            if not await permits(permission, request, self):
+                self._refuse(request, permission)
+
+    async def check_object_permissions(self, request: Any, obj: Any) -> None:
+        for permission in self.get_permissions():
+            if not await permits_object(permission, request, self, obj):
+                self._refuse(request, permission)
+
+    def _refuse(self, request: Any, permission: Any) -> None:
+        self.permission_denied(
+            request,
+            message=getattr(permission, "message", None),
+            code=getattr(permission, "code", None),
+        )
+
+    async def check_throttles(self, request: Any) -> None:
+        """Ask every throttle, so that each counts the request; refuse with the longest wait."""
+        waits = [
+            await call(throttle, "wait")
+            for throttle in self.get_throttles()
+            if not await call(throttle, "allow_request", request, self)
+        ]
+        if waits:
+            self.throttled(request, max((wait for wait in waits if wait is not None), default=None))
+
+    def get_permissions(self) -> list[Any]:
+        return [permission() for permission in self.permission_classes]
+
+    async def handle_exception(self, exc: Exception) -> Response:
+        """Answer with what the exception handler (sync or async) makes of `exc`, or raise it on."""
+        if isinstance(exc, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+            header = self.get_authenticate_header(self.request)
+            if header:
+                exc.auth_header = header  # type: ignore[union-attr]
+            else:
+                exc.status_code = status.HTTP_403_FORBIDDEN
+        handler = self.get_exception_handler()
+        response = await call_function(handler, exc, self.get_exception_handler_context())
+        if response is None:
+            self.raise_uncaught_exception(exc)
+        response.exception = True
+        return response  # type: ignore[no-any-return]
+
+    async def prepare_response(self, response: HttpResponseBase) -> None:
+        """Let the renderer do what must be awaited, so that rendering only computes."""
+        renderer = getattr(response, "accepted_renderer", None)
+        if hasattr(renderer, "prepare") and isinstance(response, Response):
+            await renderer.prepare(response.data, response.accepted_media_type, {
+                **response.renderer_context, "response": response,
+            })  # fmt: skip
+
+    async def options(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if self.metadata_class is None:
+            self.http_method_not_allowed(request, *args, **kwargs)
+        data = await call(self.metadata_class(), "determine_metadata", request, self)
+        return Response(data, status=status.HTTP_200_OK)
+
+    @classmethod
+    def threaded_components(cls) -> list[str]:
+        """The classes of this view that cost a thread hop on each request; for `manage.py check`."""
+        groups = (
+            (cls.authentication_classes, "authenticate"),
+            (cls.throttle_classes, "allow_request"),
+        )
+        return [
+            f"{component.__module__}.{component.__qualname__}.{name}"
+            for components, name in groups
+            for component in components
+            if isinstance(component, type) and colour_of(component, name) is Colour.THREAD
+        ]

@@ -1,0 +1,34 @@
+"""DRF's viewsets. Actions are coroutines under DRF's names: list, create, retrieve, update, ..."""
+
+from adrf.viewsets import ViewSetMixin as AdrfViewSetMixin
+
+from app.rest import generics, mixins, views
+
+__all__ = ["GenericViewSet", "ModelViewSet", "ReadOnlyModelViewSet", "ViewSet", "ViewSetMixin"]
+
+
+class ViewSetMixin(AdrfViewSetMixin):
+    """Binds methods to actions: `View.as_view({"get": "list"})`. The resulting view is a coroutine."""
+
+
+class ViewSet(ViewSetMixin, views.APIView):
+    """Provides no actions of its own."""
+
+
+class GenericViewSet(ViewSetMixin, generics.GenericAPIView):
+    """Provides get_object, get_queryset and the rest of GenericAPIView, and no actions."""
+
+
+class ReadOnlyModelViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, GenericViewSet):
+    """`list` and `retrieve`."""
+
+
+class ModelViewSet(
+    mixins.CreateModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.UpdateModelMixin,
+    mixins.DestroyModelMixin,
+    mixins.ListModelMixin,
+    GenericViewSet,
+):
+    """`create`, `retrieve`, `update`, `partial_update`, `destroy` and `list`."""
