@@ -16,6 +16,7 @@ import decimal
 import ipaddress
 import json
 import uuid
+import zoneinfo
 from collections.abc import Callable
 from functools import lru_cache
 from types import SimpleNamespace
@@ -234,8 +235,38 @@ def load_rows(rows: list[Any], loaders: list[tuple[int, Callable[[Any], Any]]]) 
     return loaded
 
 
-async def configure(connection: asyncpg.Connection) -> None:
+EPOCH = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
+
+
+def timestamp_decoder(
+    zone: datetime.tzinfo, aware: bool
+) -> Callable[[tuple[int]], datetime.datetime]:
+    """timestamptz, sent as microseconds since 2000, in a zone other than UTC, or without one."""
+
+    def decode(data: tuple[int]) -> datetime.datetime:
+        value = (EPOCH + datetime.timedelta(microseconds=data[0])).astimezone(zone)
+        return value if aware else value.replace(tzinfo=None)
+
+    return decode
+
+
+def encode_timestamp(value: datetime.datetime) -> tuple[int]:
+    return ((value.astimezone(datetime.UTC) - EPOCH) // datetime.timedelta(microseconds=1),)
+
+
+async def configure(
+    connection: asyncpg.Connection, time_zone: tuple[str, datetime.tzinfo | None]
+) -> None:
     """Register on a new connection the codecs whose results must equal psycopg's."""
+    name, zone = time_zone
+    if zone is not datetime.UTC:
+        await connection.set_type_codec(
+            "timestamptz",
+            schema="pg_catalog",
+            encoder=encode_timestamp,
+            decoder=timestamp_decoder(zone or zoneinfo.ZoneInfo(name), zone is not None),
+            format="tuple",
+        )
     await connection.set_type_codec(
         "uuid", schema="pg_catalog", encoder=_encode_uuid, decoder=_decode_uuid, format="binary"
     )

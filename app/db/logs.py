@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from django.conf import settings
 from psycopg.adapt import Transformer
 
 from app.db.codecs import psycopg_context
@@ -36,11 +35,11 @@ def compose(sql: str, params: Any) -> str:
 def record(wrapper: Any, sql: str, params: Sequence[Any] | None, seconds: float) -> None:
     """Note one query wherever someone looks."""
     lists = captures.get()
-    if lists or settings.DEBUG:
+    if lists or wrapper.queries_logged:
         entry = {"sql": compose(sql, params), "time": f"{seconds:.3f}"}
         for queries in lists:
             queries.append(entry)
-        if settings.DEBUG:
+        if wrapper.queries_logged:
             wrapper.queries_log.append(entry)
             logger.debug("(%s) %s", entry["time"], entry["sql"])
     if slow_query_seconds is not None and seconds > slow_query_seconds:

@@ -11,7 +11,9 @@ Rules:
 """
 
 import asyncio
+import datetime
 import time
+import zoneinfo
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -162,6 +164,7 @@ class Pool:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.entry = database_entry()
         self.loop = asyncio.get_running_loop()
         self.server_version = 0
         self.is_closed = False
@@ -240,9 +243,7 @@ class Pool:
     async def _connect(self) -> Link:
         self._size += 1
         try:
-            raw = await asyncpg.connect(
-                **connection_arguments(self.limits), timeout=self.limits.connect_seconds
-            )
+            raw = await connect(self.entry, self.limits)
         except BaseException as error:
             self._size -= 1
             self._wake(None)
@@ -254,13 +255,6 @@ class Pool:
         self.opened += 1
         version = raw.get_server_version()
         self.server_version = version.major * 10000 + version.minor
-        try:
-            await codecs.configure(raw)
-        except BaseException:
-            self._size -= 1
-            self._wake(None)
-            raw.terminate()
-            raise
         return Link(raw, 0 if self.limits.transaction_pooling else self.limits.statements)
 
     async def _wait(self) -> Link:
@@ -344,21 +338,48 @@ class Pool:
                 self._give(link)
 
 
-def connection_arguments(limits: Limits) -> dict[str, Any]:
-    """Django's DATABASES entry in asyncpg's words."""
-    entry = connections.settings["default"]
+def database_entry() -> dict[str, Any]:
+    """`DATABASES["default"]`. Raises ImproperlyConfigured when it is not PostgreSQL."""
+    entry: dict[str, Any] = connections.settings["default"]
     if "postgresql" not in entry["ENGINE"]:
         raise ImproperlyConfigured(
             f"app.db runs on PostgreSQL; DATABASES['default']['ENGINE'] is {entry['ENGINE']!r}. "
             "Write 'django.db.backends.postgresql'."
         )
+    return entry
+
+
+def time_zone(entry: dict[str, Any]) -> tuple[str, datetime.tzinfo | None]:
+    """The session's time zone, and the one that datetimes are given in; None: naive ones."""
+    if not settings.USE_TZ:
+        return settings.TIME_ZONE, None
+    if (name := entry["TIME_ZONE"]) is None:
+        return "UTC", datetime.UTC
+    return name, zoneinfo.ZoneInfo(name)
+
+
+async def connect(entry: dict[str, Any], limits: Limits) -> asyncpg.Connection:
+    """A new connection by an entry of DATABASES, with the codecs in place."""
+    raw = await asyncpg.connect(
+        **connection_arguments(entry, limits), timeout=limits.connect_seconds
+    )
+    try:
+        await codecs.configure(raw, time_zone(entry))
+    except BaseException:
+        raw.terminate()
+        raise
+    return raw
+
+
+def connection_arguments(entry: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """Django's DATABASES entry in asyncpg's words."""
     options = {k: v for k, v in entry["OPTIONS"].items() if k not in DJANGO_ONLY}
     options.pop("connect_timeout", None)
     query = {"host": entry["HOST"], "port": entry["PORT"], "user": entry["USER"]}
     query |= {"password": entry["PASSWORD"], "dbname": entry["NAME"]}
     ssl = {k: options.pop(k) for k in list(options) if k.startswith("ssl")}
     dsn = "postgresql://?" + urlencode({k: str(v) for k, v in (query | ssl).items() if v})
-    server = {"timezone": entry["TIME_ZONE"] or "UTC"} | {k: str(v) for k, v in options.items()}
+    server = {"timezone": time_zone(entry)[0]} | {k: str(v) for k, v in options.items()}
     if limits.statement_timeout_seconds is not None:
         server["statement_timeout"] = str(int(limits.statement_timeout_seconds * 1000))
     return {"dsn": dsn, "server_settings": server, "statement_cache_size": 0}

@@ -1,0 +1,103 @@
+"""A synchronous database backend over `app.db`, so that Django's own test suite can judge it.
+
+Placeholders, codecs, statements, rows, errors and transactions are those of `app.db`, run on asyncpg; only the
+waiting differs: each call drives an event loop of the connection's own until it is done.
+"""
+
+import asyncio
+import contextlib
+
+from app.db import bridges, connections, cursors, pools
+from app.db.errors import translated
+
+LIMITS = pools.Limits(statements=100)
+
+
+class Features(connections.Features):
+    django_test_expected_failures = frozenset()
+
+
+class ServerCursor(cursors.ServerCursor):
+    def _execute(self, sql, params):
+        return self.db.drive(super()._execute, sql, params)
+
+    def fetchmany(self, size=None):
+        return self.db.drive(super().fetchmany, size)
+
+
+class DatabaseWrapper(connections.DatabaseWrapper):
+    features_class = Features
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.loop = None
+
+    def drive(self, function, *args):
+        if self.loop is None:
+            self.loop = asyncio.new_event_loop()
+        return self.loop.run_until_complete(bridges.run(function, *args))
+
+    @property
+    def pg_version(self):
+        with self.temporary_connection():
+            version = self.connection.raw.get_server_version()
+        return version.major * 10000 + version.minor
+
+    def connect(self):
+        self.check_settings()
+        self.in_atomic_block = False
+        self.savepoint_ids = []
+        self.atomic_blocks = []
+        self.needs_rollback = False
+        self.closed_in_transaction = False
+        entry = self.settings_dict
+        if entry["NAME"] is None:
+            entry = {**entry, "NAME": "postgres"}
+        with translated():
+            raw = self.drive(lambda: bridges.wait(pools.connect(entry, LIMITS)))
+        self.connection = pools.Link(raw, LIMITS.statements)
+        self.autocommit = True
+        self.run_on_commit = []
+
+    def ensure_connection(self):
+        if self.connection is None:
+            if self.in_atomic_block and self.closed_in_transaction:
+                raise connections.ProgrammingError(
+                    "Cannot open a new connection in an atomic block."
+                )
+            self.connect()
+
+    def cursor(self):
+        self.ensure_connection()
+        return cursors.Cursor(self)
+
+    def chunked_cursor(self):
+        self.ensure_connection()
+        return cursors.Cursor(self) if self.autocommit else ServerCursor(self)
+
+    def perform(self, sql, params):
+        return self.drive(super().perform, sql, params)
+
+    def command(self, sql):
+        self.drive(super().command, sql)
+
+    def release(self):
+        link, self.connection = self.connection, None
+        if link is not None:
+            with contextlib.suppress(Exception):
+                self.loop.run_until_complete(link.raw.close(timeout=5))
+            self.loop.close()
+            self.loop = None
+
+    def _close(self):
+        link = self.connection
+        if link is not None:
+            with contextlib.suppress(Exception):
+                self.loop.run_until_complete(link.raw.close(timeout=5))
+            self.loop.close()
+            self.loop = None
+
+    def close(self):
+        super().close()
+        if not self.in_atomic_block:
+            self.connection = None
