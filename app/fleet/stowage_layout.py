@@ -22,13 +22,12 @@ SEABED = 16.0
 BERTH_GAP = 26.0
 WALL = 7.0
 """Thickness of the hull at the sides of the hold."""
-HULL_BAND = 64.0
-"""Hull below the hold: name and figures are painted on it, and `DRAUGHT` of it is in the water."""
 DRAUGHT = 20.0
+"""How deep every hull lies in the water."""
 
-HOLD_ASPECT = 3.1
+HOLD_ASPECT = 2.8
 HOLD_WIDTH_MAX = 900.0
-HOLD_WIDTH_MIN = 170.0
+HOLD_WIDTH_MIN = 176.0
 """A smaller hold is magnified to this width."""
 CARGO_ASPECT = 4.0
 """Little cargo is stacked at the stern end of the hold, at most this wide for its height."""
@@ -83,7 +82,8 @@ class Berth:
 
     @property
     def keel_y(self) -> float:
-        return self.hold.y + self.hold.height + HULL_BAND
+        """Below the hold is room for the name and the figures, painted on the hull."""
+        return self.hold.y + self.hold.height + DRAUGHT + _between(self.hold.width * 0.15, 34, 44)
 
     @property
     def ballast(self) -> Rect:
@@ -159,7 +159,7 @@ def lay_out(report: Report, resource: Resource) -> Layout:
     hold_width = HOLD_WIDTH_MAX
     while True:
         layout = _rows(report.hosts, resource, largest=hold_width, width=width)
-        if layout.bottom <= height or hold_width <= HOLD_WIDTH_MIN * 1.35:
+        if layout.bottom <= height or hold_width <= HOLD_WIDTH_MIN * 1.24:
             return layout
         hold_width *= 0.93
 
