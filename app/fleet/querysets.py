@@ -1,23 +1,10 @@
 """The reads of the domain, each a named method. Plain QuerySets: who awaits them runs them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from django.db.models import Q
 
 from app.db import models
-
-if TYPE_CHECKING:  # named in strings only, which ruff does not follow into `models`
-    from app.fleet.models import (  # noqa: F401
-        Container,
-        Event,
-        Host,
-        Image,
-        Revision,
-        Usage,
-        Workload,
-    )
 
 LIVE_STATES = ("created", "running", "paused", "restarting")
 
@@ -30,51 +17,51 @@ def labelled(text: str, path: str = "labels") -> Q:
     return Q(**{f"{path}__has_key": key})
 
 
-class HostQuerySet(models.QuerySet["Host"]):
+class HostQuerySet(models.QuerySet):
     pass
 
 
-class ImageQuerySet(models.QuerySet["Image"]):
-    def for_listing(self) -> ImageQuerySet:
+class ImageQuerySet(models.QuerySet):
+    def for_listing(self) -> Self:
         return self.prefetch_related("hosts")
 
 
-class WorkloadQuerySet(models.QuerySet["Workload"]):
-    def taken(self, name: str, team_id: int | None, *, but: Any = None) -> WorkloadQuerySet:
+class WorkloadQuerySet(models.QuerySet):
+    def taken(self, name: str, team_id: int | None, *, but: Any = None) -> Self:
         """The workload that has this name in this team (or none), other than `but`."""
         same = self.filter(name=name, team_id=team_id)
         return same if but is None else same.exclude(pk=but.pk)
 
 
-class RevisionQuerySet(models.QuerySet["Revision"]):
+class RevisionQuerySet(models.QuerySet):
     pass
 
 
-class ContainerQuerySet(models.QuerySet["Container"]):
-    def live(self) -> ContainerQuerySet:
+class ContainerQuerySet(models.QuerySet):
+    def live(self) -> Self:
         """Containers that hold, or are about to hold, resources of their host."""
         return self.filter(state__in=LIVE_STATES)
 
-    def on_host(self, host_id: int) -> ContainerQuerySet:
+    def on_host(self, host_id: int) -> Self:
         return self.filter(host_id=host_id)
 
-    def of_workload(self, workload_id: int) -> ContainerQuerySet:
+    def of_workload(self, workload_id: int) -> Self:
         return self.filter(workload_id=workload_id)
 
-    def for_listing(self) -> ContainerQuerySet:
+    def for_listing(self) -> Self:
         """With the names that the output shows, in the same query."""
         return self.select_related("host", "image")
 
 
-class UsageQuerySet(models.QuerySet["Usage"]):
+class UsageQuerySet(models.QuerySet):
     pass
 
 
-class EventQuerySet(models.QuerySet["Event"]):
-    def committed(self) -> EventQuerySet:
+class EventQuerySet(models.QuerySet):
+    def committed(self) -> Self:
         """Events whose place in the order is final. See `Event.position`."""
         return self.filter(position__isnull=False)
 
-    def after(self, position: int) -> EventQuerySet:
+    def after(self, position: int) -> Self:
         """What happened after the cursor `position`, in order. Nothing appears before it later."""
         return self.filter(position__gt=position).order_by("position")

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from app import db
 from app.errors import Conflict, NotFound
-from app.fleet.models import Container, Host, Image
+from app.fleet.models import Container, Host
 from app.fleet.services.conflicts import conflicts
 from app.fleet.services.events import Change, difference, record_changes
 
@@ -70,7 +70,7 @@ async def delete_host(*, host_id: int, force: bool = False) -> None:
                     " them first, or repeat the request with ?force=true.",
                     code="host_in_use",
                 )
-            await Image.hosts.through.objects.filter(host_id=host_id).adelete()
+            await db.execute("DELETE FROM fleet_image_hosts WHERE host_id = %s", host_id)
             gone = await db.fetch(
                 "DELETE FROM fleet_container WHERE host_id = %s RETURNING id, name", host_id
             )

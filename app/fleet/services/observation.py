@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import Q
+from django.db.models import F, Q
 
 from app import db
 from app.fleet import relist
@@ -103,8 +103,8 @@ async def observe_host(
             plan = relist.compare(stored, reported, host_id=stored_host.pk, observed_at=observed_at)
             created = await _apply(plan, observed_at)
             await record_changes(*host_changes, *_changes(plan, created))
-    known = {row["engine_id"]: stored.get(row["engine_id"], {}).get("id") for row in reported}
-    return Observed(stored_host.pk, known | created)
+    ids = {key: row["id"] for key, row in stored.items()} | created
+    return Observed(stored_host.pk, {row["engine_id"]: ids[row["engine_id"]] for row in reported})
 
 
 async def _observe_host(
@@ -206,7 +206,7 @@ async def _workload_ids(containers: Sequence[Row]) -> dict[str, int]:
     if not names:
         return {}
     found: dict[str, int] = {}
-    rows = Workload.objects.filter(name__in=names).order_by("-team__isnull", "id")
+    rows = Workload.objects.filter(name__in=names).order_by(F("team_id").asc(nulls_first=True), "id")
     async for name, pk in rows.values_list("name", "id"):
         found.setdefault(name, pk)
     return found

@@ -126,7 +126,7 @@ async def _write(
 async def _add_revision(workload: Workload, author: AbstractBaseUser | None) -> None:
     spec = {name: getattr(workload, name) for name in SPEC}
     await Revision.objects.acreate(
-        workload=workload, number=workload.generation, spec=spec, created_by=author
+        workload=workload, number=workload.generation, spec=spec, created_by_id=author and author.pk
     )
 
 

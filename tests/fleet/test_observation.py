@@ -1,0 +1,114 @@
+"""An agent's relist: idempotent, late or not, with the same few statements however long it is."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.db.testing import capture_queries
+from app.fleet import services
+from app.fleet.models import Container, Event, Host, Image
+from tests.fleet.samples import LATER, NOW, container, report
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("transaction")]
+
+
+async def states() -> dict[str, str]:
+    rows = Container.objects.values_list("engine_id", "state")
+    return {engine_id: state async for engine_id, state in rows}
+
+
+async def test_first_report_registers_host_containers_and_images() -> None:
+    image = {"reference": "nginx:1", "digest": "sha256:aa", "size_bytes": 7}
+    observed = await services.observe_host(**report(container(), images=(image,)))
+    host = await Host.objects.aget(pk=observed.host_id)
+    assert (host.name, host.last_seen_at, host.labels) == ("host-a", NOW, {"zone": "a"})
+    stored = await Container.objects.select_related("image").aget()
+    assert observed.containers == {"c1": stored.pk}
+    assert (stored.image.digest, stored.image.size_bytes) == ("sha256:aa", 7)
+    assert [one.pk async for one in Image.objects.filter(hosts=host)] == [stored.image_id]
+
+
+async def test_same_report_again_answers_the_same_and_leaves_no_event() -> None:
+    first = await services.observe_host(**report())
+    count = await Event.objects.acount()
+    assert await services.observe_host(**report()) == first
+    assert await services.observe_host(**report(observed_at=LATER)) == first
+    assert await Event.objects.acount() == count
+
+
+async def test_container_that_the_list_lacks_is_removed() -> None:
+    await services.observe_host(**report(container("a"), container("b")))
+    await services.observe_host(**report(container("b"), observed_at=LATER))
+    assert await states() == {"a": "removed", "b": "running"}
+    event = await Event.objects.alatest("id")
+    assert event.kind == "container.state_changed"
+    assert (event.data["state_before"], event.data["state"]) == ("running", "removed")
+    assert (await Container.objects.aget(engine_id="a")).finished_at == LATER
+
+
+async def test_container_that_died_says_so_in_its_event() -> None:
+    await services.observe_host(**report())
+    died = report(state="exited", exit_code=137, oom_killed=True, observed_at=LATER)
+    await services.observe_host(**died)
+    event = await Event.objects.alatest("id")
+    assert (event.data["exit_code"], event.data["oom_killed"]) == (137, True)
+    assert (await Container.objects.aget()).version == 2
+
+
+async def test_late_report_changes_nothing() -> None:
+    await services.observe_host(**report(state="exited", observed_at=LATER))
+    late = await services.observe_host(**report(container(), container("b"), observed_at=NOW))
+    assert await states() == {"c1": "exited"}
+    assert list(late.containers) == ["c1"]
+
+
+async def test_other_hosts_containers_are_left_alone() -> None:
+    await services.observe_host(**report(container("a")))
+    await services.observe_host(**report(container("b"), name="host-b"))
+    assert await states() == {"a": "running", "b": "running"}
+
+
+async def test_container_that_moved_belongs_to_its_new_host() -> None:
+    await services.observe_host(**report())
+    moved = await services.observe_host(**report(name="host-b"))
+    assert (await Container.objects.aget()).host_id == moved.host_id
+
+
+async def test_image_that_left_the_host_is_held_no_more() -> None:
+    image = {"reference": "redis:8", "digest": "sha256:bb", "size_bytes": 1}
+    await services.observe_host(**report(container(), images=(image,)))
+    await services.observe_host(**report(container(), observed_at=LATER))
+    held = [one.reference async for one in Image.objects.filter(hosts__name="host-a")]
+    assert held == ["nginx:1"]
+
+
+async def test_fields_that_the_agent_leaves_out_keep_their_values() -> None:
+    await services.observe_host(**report())
+    sparse = report(observed_at=LATER)
+    for name in ("labels", "reserved_cpus"):
+        del sparse["host"][name]
+    await services.observe_host(**sparse)
+    host = await Host.objects.aget()
+    assert (host.labels, host.reserved_cpus) == ({"zone": "a"}, 0.5)
+
+
+async def test_statements_do_not_grow_with_the_list() -> None:
+    counts = []
+    for number in (2, 200):
+        with capture_queries() as queries:
+            await services.observe_host(
+                **report(
+                    *(container(f"{number}-{n}") for n in range(number)),
+                    name=f"host-{number}",
+                )
+            )
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
+
+
+async def test_last_seen_of_unchanged_containers_follows_within_its_resolution() -> None:
+    await services.observe_host(**report())
+    await services.observe_host(**report(observed_at=NOW + timedelta(seconds=29)))
+    assert (await Container.objects.aget()).last_seen_at == NOW
+    await services.observe_host(**report(observed_at=LATER))
+    assert (await Container.objects.aget()).last_seen_at == LATER
