@@ -92,6 +92,11 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 
+STOWAGE = {
+    "REJECT_UNKNOWN_FIELDS": True,
+    "USAGE_RETENTION_DAYS": env.integer("USAGE_RETENTION_DAYS", 2, minimum=1),
+}
+
 # Secure transport and cookies. Development, which speaks plain HTTP on loopback, turns them off.
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"

@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class FleetConfig(AppConfig):
     name = "app.fleet"
     label = "fleet"
+
+    def ready(self) -> None:
+        from app.fleet.partitions import maintain_forever
+        from app.rest import lifespan
+
+        lifespan.background(maintain_forever)

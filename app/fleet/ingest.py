@@ -7,22 +7,16 @@ from django.utils import timezone
 
 from app.fleet import filters, partitions, serializers, services
 from app.fleet.models import Container, Usage
+from app.fleet.pagination import UsagePagination
 from app.fleet.samples import Batch, read_batch
 from app.fleet.views import NestedMixin
 from app.rest import mixins, viewsets
 from app.rest.exceptions import ValidationError
-from app.rest.pagination import CursorPagination
 from app.rest.parsers import JSONParser, Lines, NDJSONParser
 from app.rest.request import Request
 from app.rest.response import Response
 
 MAX_SAMPLES = 20_000
-
-
-class UsagePagination(CursorPagination):
-    ordering = ("-at", "container_id")
-    page_size_query_param = "page_size"
-    max_page_size = 1000
 
 
 class UsageViewSet(NestedMixin, mixins.ListModelMixin, viewsets.GenericViewSet):
@@ -69,7 +63,8 @@ def _skips(request: Request) -> bool:
     choice = request.query_params.get("on_error", "fail")
     if choice not in ("fail", "skip"):
         raise ValidationError({"on_error": ["Write 'fail' (store all or nothing) or 'skip'."]})
-    return choice == "skip"
+    is_skip: bool = choice == "skip"
+    return is_skip
 
 
 async def _read(data: Any) -> Batch:

@@ -35,7 +35,7 @@ class Maintained(NamedTuple):
 
 def keep_days() -> int:
     """Whole days that raw samples are kept; older ones are refused and dropped."""
-    return int(getattr(settings, "STOWAGE", {}).get("USAGE_RETENTION_DAYS", 2))
+    return int(settings.STOWAGE["USAGE_RETENTION_DAYS"])
 
 
 def table(day: date) -> str:

@@ -5,10 +5,10 @@ from typing import Any
 from app.fleet import filters, serializers, services
 from app.fleet.models import Container, Event, Host, Image, Revision, Workload
 from app.fleet.observations import RelistSerializer, read_relist
+from app.fleet.pagination import EventPagination, PagePagination
 from app.rest import viewsets
 from app.rest.decorators import action
 from app.rest.exceptions import NotFound, ValidationError
-from app.rest.pagination import CursorPagination
 from app.rest.request import Request
 from app.rest.response import Response
 
@@ -22,12 +22,6 @@ def flag(request: Request, name: str) -> bool:
     if text not in TRUE | FALSE:
         raise ValidationError({name: ["Not a boolean. Write true or false."]})
     return text in TRUE
-
-
-class EventPagination(CursorPagination):
-    ordering = "position"
-    page_size_query_param = "page_size"
-    max_page_size = 1000
 
 
 class NestedMixin:
@@ -56,6 +50,7 @@ class HostViewSet(viewsets.ModelViewSet):
     queryset = Host.objects.all()
     serializer_class = serializers.HostSerializer
     filterset_class = filters.HostFilter
+    pagination_class = PagePagination
     search_fields = ["name"]
     ordering_fields = ["id", "name", "cpus", "memory_bytes", "last_seen_at", "created_at"]
     ordering = ["name"]
@@ -86,6 +81,7 @@ class ImageViewSet(viewsets.ReadOnlyModelViewSet):
     queryset = Image.objects.for_listing()
     serializer_class = serializers.ImageSerializer
     filterset_class = filters.ImageFilter
+    pagination_class = PagePagination
     search_fields = ["reference"]
     ordering_fields = ["id", "reference", "size_bytes", "created_at"]
     ordering = ["reference", "digest"]
@@ -97,6 +93,7 @@ class WorkloadViewSet(viewsets.ModelViewSet):
     queryset = Workload.objects.all()
     serializer_class = serializers.WorkloadSerializer
     filterset_class = filters.WorkloadFilter
+    pagination_class = PagePagination
     search_fields = ["name", "image"]
     ordering_fields = ["id", "name", "replicas", "created_at", "updated_at"]
     ordering = ["name", "id"]
@@ -123,6 +120,7 @@ class RevisionViewSet(NestedMixin, viewsets.ReadOnlyModelViewSet):
     queryset = Revision.objects.all()
     serializer_class = serializers.RevisionSerializer
     filterset_class = filters.RevisionFilter
+    pagination_class = PagePagination
     ordering_fields = ["id", "number", "created_at"]
     ordering = ["-number", "id"]
     parents = {"workload_id": Workload}
@@ -134,6 +132,7 @@ class ContainerViewSet(NestedMixin, viewsets.ReadOnlyModelViewSet):
     queryset = Container.objects.for_listing()
     serializer_class = serializers.ContainerSerializer
     filterset_class = filters.ContainerFilter
+    pagination_class = PagePagination
     search_fields = ["name", "engine_id"]
     ordering_fields = ["id", "name", "state", "started_at", "last_seen_at"]
     ordering = ["name", "id"]

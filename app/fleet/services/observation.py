@@ -206,7 +206,9 @@ async def _workload_ids(containers: Sequence[Row]) -> dict[str, int]:
     if not names:
         return {}
     found: dict[str, int] = {}
-    rows = Workload.objects.filter(name__in=names).order_by(F("team_id").asc(nulls_first=True), "id")
+    rows = Workload.objects.filter(name__in=names).order_by(
+        F("team_id").asc(nulls_first=True), "id"
+    )
     async for name, pk in rows.values_list("name", "id"):
         found.setdefault(name, pk)
     return found
