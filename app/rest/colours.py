@@ -1,10 +1,11 @@
 """One colour: whether a component is awaited, called in place, or run in a thread.
 
-Rules. The answer belongs to the class, never to the request, and is found once per class and method:
+Rules. The answer belongs to the class, never to the request, and is found once per class and
+method:
 
 - a coroutine function is awaited;
-- a synchronous one that only computes is called in place: this project's, DRF's and django-filter's own
-  (all but the few in `_ASKS_DATABASE`), and any that `@computes` marks;
+- a synchronous one that only computes is called in place: this project's, DRF's and django-filter's
+  own (all but the few in `_ASKS_DATABASE`), and any that `@computes` marks;
 - any other synchronous one runs in a thread, and `manage.py check` names it.
 """
 

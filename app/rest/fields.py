@@ -1,7 +1,8 @@
 """DRF's fields. They only compute, so serializers call them in place.
 
-Three differ from DRF: SerializerMethodField takes an `async def` method too; FloatField and JSONField
-refuse what JSON or PostgreSQL could not give back (NaN, infinities, U+0000, lone surrogates).
+Three differ from DRF: SerializerMethodField takes an `async def` method too; FloatField and
+JSONField refuse what JSON or PostgreSQL could not give back (NaN, infinities, U+0000, lone
+surrogates).
 """
 
 import math

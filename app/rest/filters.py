@@ -1,7 +1,7 @@
 """DRF's filter backends and django-filter's. They build queries and never run them.
 
-A filter on a relation (ModelChoiceFilter) must know that the object exists: its form fields get their
-objects beforehand, one query each.
+A filter on a relation (ModelChoiceFilter) must know that the object exists: its form fields get
+their objects beforehand, one query each.
 """
 
 from typing import Any

@@ -54,7 +54,9 @@ def _cannot_be_stored(value: Any) -> bool:
 
 
 class GenericAPIView(views.APIView, AdrfGenericAPIView):
-    """DRF's GenericAPIView: queryset, serializer_class, filter_backends, pagination_class, lookup_field."""
+    """DRF's GenericAPIView: queryset, serializer_class, filter_backends, pagination_class,
+    lookup_field.
+    """
 
     awaited_hooks = (
         *views.APIView.awaited_hooks,

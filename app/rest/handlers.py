@@ -1,16 +1,16 @@
 """The ASGI handler: Django's request cycle with no thread entered on Django's account.
 
-Theory of operation. Django's handler enters a thread several times for each request: for signals, for
-each middleware, for rendering, for closing the response. Here everything that is known to wait for
-nothing runs in place, and the body is read when somebody asks for it.
+Theory of operation. Django's handler enters a thread several times for each request: for signals,
+for each middleware, for rendering, for closing the response. Here everything that is known to wait
+for nothing runs in place, and the body is read when somebody asks for it.
 
-- A request has its own thread context, made lazily by asgiref: no thread exists unless something asks
-  for one (a synchronous view, an unknown middleware, Django's own async ORM). What ran in that thread is
-  cleaned up in it.
-- An async view of `app.rest` reads its own body (`Request.aload`). Before any other view, and before
-  unknown middleware, the body is read for it, within the same limit.
-- A client that leaves cancels its request. Watching for that begins after `WATCH_AFTER_SECONDS`: a quick
-  request never pays for it.
+- A request has its own thread context, made lazily by asgiref: no thread exists unless something
+  asks for one (a synchronous view, an unknown middleware, Django's own async ORM). What ran in that
+  thread is cleaned up in it.
+- An async view of `app.rest` reads its own body (`Request.aload`). Before any other view, and
+  before unknown middleware, the body is read for it, within the same limit.
+- A client that leaves cancels its request. Watching for that begins after `WATCH_AFTER_SECONDS`: a
+  quick request never pays for it.
 """
 
 import asyncio
@@ -55,8 +55,8 @@ WATCH_AFTER_SECONDS = 0.02
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-# Receivers of Django's that look after the connections of the thread they run in: called where a view
-# ran in a thread, passed over on the loop, whose connections are not theirs to close.
+# Receivers of Django's that look after the connections of the thread they run in: called where a
+# view ran in a thread, passed over on the loop, whose connections are not theirs to close.
 _THREAD_RECEIVERS = {reset_queries, close_old_connections}
 _IN_PLACE_RECEIVERS = {close_caches, base.reset_urlconf}
 # Exceptions whose response is computed; any other is a fault of the server and logged in a thread.
@@ -257,7 +257,9 @@ class ASGIHandler(DjangoASGIHandler):
         await self._signal(signals.request_finished)
 
     async def _signal(self, signal: Signal, **kwargs: Any) -> None:
-        """Send to every receiver: in place if all are known, and in this request's thread if it has one."""
+        """Send to every receiver: in place if all are known, and in this request's thread if it has
+        one.
+        """
         plain, awaited = signal._live_receivers(self.__class__)
         unknown = [one for one in plain if one not in _IN_PLACE_RECEIVERS | _THREAD_RECEIVERS]
         if not unknown and not awaited and not _has_thread():

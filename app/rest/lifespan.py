@@ -4,8 +4,8 @@
     lifespan.on_shutdown(db.close)          awaited in reverse order after the last
     lifespan.background(keep_partitions)    a task per worker, cancelled and awaited before shutdown
 
-An app registers from its `AppConfig.ready`. A background coroutine that fails is logged and restarted
-after a pause; one that returns is done.
+An app registers from its `AppConfig.ready`. A background coroutine that fails is logged and
+restarted after a pause; one that returns is done.
 """
 
 import asyncio

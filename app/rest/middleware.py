@@ -1,9 +1,10 @@
 """Django's middleware, run in place where it only computes.
 
-Django calls every `process_request` and `process_response` of an async request through a thread. Those
-of the classes in `_IN_PLACE` wait for nothing, so a row of them becomes one `Stages`, which calls them
-directly and keeps Django's rules: a response of `process_request` ends the way in; the way out passes
-every stage that was entered; an exception becomes a response before the next stage out sees it.
+Django calls every `process_request` and `process_response` of an async request through a thread.
+Those of the classes in `_IN_PLACE` wait for nothing, so a row of them becomes one `Stages`, which
+calls them directly and keeps Django's rules: a response of `process_request` ends the way in; the
+way out passes every stage that was entered; an exception becomes a response before the next stage
+out sees it.
 """
 
 from collections.abc import Awaitable, Callable

@@ -79,7 +79,9 @@ class _Asked(Exception):  # noqa: N818 - not an error: it carries the question o
 
 
 class _Results:
-    """Stands for a queryset in DRF's cursor pagination: stops it when it slices, or gives the slice."""
+    """Stands for a queryset in DRF's cursor pagination: stops it when it slices, or gives the
+    slice.
+    """
 
     def __init__(self, queryset: Any, results: list[Any] | None) -> None:
         self._queryset = queryset

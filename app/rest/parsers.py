@@ -1,7 +1,7 @@
 """DRF's parsers, on a body that is in memory by the time they run, and NDJSON.
 
-Malformed input is a ParseError (400) that says where: DRF's message carries line and column; nesting
-beyond what Python follows and numbers beyond what it reads are refused likewise.
+Malformed input is a ParseError (400) that says where: DRF's message carries line and column;
+nesting beyond what Python follows and numbers beyond what it reads are refused likewise.
 """
 
 import io

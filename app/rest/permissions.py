@@ -1,7 +1,7 @@
 """DRF's permissions. `has_permission` and `has_object_permission` may be `async def`.
 
-Permissions compose with `&`, `|` and `~` whatever their colour; as in DRF, what is not needed to know
-the answer is not asked.
+Permissions compose with `&`, `|` and `~` whatever their colour; as in DRF, what is not needed to
+know the answer is not asked.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """DRF's relational fields, looked up for a whole payload at once.
 
 A field's `to_internal_value` computes a lookup and asks `get_queryset().get(...)` for it. Before a
-serializer validates, `aresolve` walks its input and runs every relational field on a queryset that only
-notes the question; then it asks the database once for each model, and hands the answers to the
+serializer validates, `aresolve` walks its input and runs every relational field on a queryset that
+only notes the question; then it asks the database once for each model, and hands the answers to the
 fields. Any subclass that asks through `get_queryset().get(...)` is served so.
 """
 

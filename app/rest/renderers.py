@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
-# A number with an exponent, which orjson writes as 1e16 and Python as 1e+16. It starts with a literal
-# so that the search is a scan for one byte.
+# A number with an exponent, which orjson writes as 1e16 and Python as 1e+16. It starts with a
+# literal so that the search is a scan for one byte.
 _EXPONENT = re.compile(rb"e(?<=\de)-?\d{1,3}(?:[,\]}]|$)")
 _LINE_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 

@@ -1,8 +1,7 @@
 """DRF's serializers, validating, saving and reading asynchronously.
 
-    await serializer.ais_valid(raise_exception=True)    avalidate, avalidate_<field>, or DRF's plain ones
-    await serializer.asave(**kwargs)                    acreate, aupdate
-    await serializer.adata
+    await serializer.ais_valid(raise_exception=True)    avalidate, avalidate_<field>, or DRF's plain
+    ones await serializer.asave(**kwargs)                    acreate, aupdate await serializer.adata
 
 `is_valid()`, `save()` and `data` are still DRF's, for synchronous code.
 """
@@ -62,7 +61,9 @@ class BaseSerializer(adrf.BaseSerializer):
         return ListSerializer(*args, **list_kwargs)
 
     async def ais_valid(self, *, raise_exception: bool = False) -> bool:
-        """Validate `initial_data`; sets `validated_data` and `errors`. Raises ValidationError if asked."""
+        """Validate `initial_data`; sets `validated_data` and `errors`. Raises ValidationError if
+        asked.
+        """
         assert hasattr(self, "initial_data"), (
             "Cannot call `.ais_valid()` as no `data=` keyword argument was "
             "passed when instantiating the serializer instance."

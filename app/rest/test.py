@@ -106,7 +106,9 @@ class APIClient(AsyncAPIClient):
     async def stream(
         self, method: str, path: str, **kwargs: Any
     ) -> AsyncIterator[tuple[dict[str, Any], AsyncIterator[bytes]]]:
-        """`async with client.stream("GET", path) as (start, chunks)`: leaving it is the client leaving."""
+        """`async with client.stream("GET", path) as (start, chunks)`: leaving it is the client
+        leaving.
+        """
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=1)
         left = asyncio.Event()
         scope, body = self._scope_of(await self._capture(method, path, **kwargs))

@@ -30,7 +30,9 @@ class MemoryStore:
     async def hit(
         self, key: str, limit: int, duration: float, now: float
     ) -> tuple[bool, list[float]]:
-        """Count a request unless `limit` were made within `duration` seconds; its history, newest first."""
+        """Count a request unless `limit` were made within `duration` seconds; its history, newest
+        first.
+        """
         history = self.histories.pop(key, None) or deque()
         while history and history[-1] <= now - duration:
             history.pop()

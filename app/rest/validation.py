@@ -3,11 +3,12 @@
 Fields only compute and are called in place. What must wait is taken out of their way:
 
 - relational fields get their objects beforehand, one query for each model (`relations.aresolve`);
-- a field whose validators wait (uniqueness) is run without them, then they are awaited on its value;
+- a field whose validators wait (uniqueness) is run without them, then they are awaited on its
+  value;
 - nested serializers validate themselves, awaited.
 
-The functions take any serializer, DRF's own too; `serializers` makes methods of them. A subclass that
-overrides DRF's synchronous `run_validation` or `to_internal_value` has it called in place.
+The functions take any serializer, DRF's own too; `serializers` makes methods of them. A subclass
+that overrides DRF's synchronous `run_validation` or `to_internal_value` has it called in place.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
 """DRF's validators; those that ask the database ask it asynchronously, with one EXISTS each.
 
-A uniqueness validator of DRF's computes a queryset and asks `exists()` of it. `acall` runs it twice:
-first on a queryset that stops it at the question, then, if the awaited answer is yes, on one that
-answers so, which makes the validator raise its own error. DRF's rules and messages are thereby DRF's.
+A uniqueness validator of DRF's computes a queryset and asks `exists()` of it. `acall` runs it
+twice: first on a queryset that stops it at the question, then, if the awaited answer is yes, on one
+that answers so, which makes the validator raise its own error. DRF's rules and messages are thereby
+DRF's.
 """
 
 import copy

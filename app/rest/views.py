@@ -21,7 +21,8 @@ from app.rest.request import Request
 
 __all__ = ["APIView", "get_view_description", "get_view_name", "set_rollback"]
 
-# Hooks that dispatch awaits. A subclass that overrides one with a plain function gets it run in a thread.
+# Hooks that dispatch awaits. A subclass that overrides one with a plain function gets it run in a
+# thread.
 _HOOKS = (
     "initial",
     "perform_authentication",
