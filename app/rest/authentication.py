@@ -30,7 +30,7 @@ __all__ = [
 class SessionAuthentication(drf.SessionAuthentication):
     """The session's user; unsafe methods need the CSRF token."""
 
-    async def authenticate(self, request: Any) -> tuple[Any, None] | None:  # type: ignore[override]
+    async def authenticate(self, request: Any) -> tuple[Any, None] | None:
         ask = getattr(request._request, "auser", None)
         user = await ask() if ask is not None else getattr(request._request, "user", None)
         if not user or not user.is_active:
@@ -41,13 +41,13 @@ class SessionAuthentication(drf.SessionAuthentication):
 
 
 class BasicAuthentication(drf.BasicAuthentication):
-    async def authenticate(self, request: Any) -> tuple[Any, None] | None:  # type: ignore[override]
+    async def authenticate(self, request: Any) -> tuple[Any, None] | None:
         pair = credentials_of(request)
         if pair is None:
             return None
         return await self.authenticate_credentials(*pair, request)
 
-    async def authenticate_credentials(  # type: ignore[override]
+    async def authenticate_credentials(
         self, userid: str, password: str, request: Any = None
     ) -> tuple[Any, None]:
         credentials = {get_user_model().USERNAME_FIELD: userid, "password": password}
@@ -88,7 +88,7 @@ def credentials_of(request: Any) -> tuple[str, str] | None:
 class TokenAuthentication(drf.TokenAuthentication):
     """DRF's token model (`rest_framework.authtoken`), or any other with `key` and `user`."""
 
-    async def authenticate(self, request: Any) -> tuple[Any, Any] | None:  # type: ignore[override]
+    async def authenticate(self, request: Any) -> tuple[Any, Any] | None:
         key = self.key_of(request)
         return None if key is None else await self.authenticate_credentials(key)
 
@@ -110,7 +110,7 @@ class TokenAuthentication(drf.TokenAuthentication):
                 "Invalid token header. Token string should not contain invalid characters."
             ) from None
 
-    async def authenticate_credentials(self, key: str) -> tuple[Any, Any]:  # type: ignore[override]
+    async def authenticate_credentials(self, key: str) -> tuple[Any, Any]:
         model = self.get_model()
         if "\x00" in key:
             raise exceptions.AuthenticationFailed("Invalid token.")
@@ -124,6 +124,6 @@ class TokenAuthentication(drf.TokenAuthentication):
 
 
 class RemoteUserAuthentication(drf.RemoteUserAuthentication):
-    async def authenticate(self, request: Any) -> tuple[Any, None] | None:  # type: ignore[override]
+    async def authenticate(self, request: Any) -> tuple[Any, None] | None:
         user = await aauthenticate(request=request, remote_user=request.META.get(self.header))
         return (user, None) if user and user.is_active else None

@@ -43,7 +43,7 @@ class Colour(enum.Enum):
 
 
 def computes(target: T) -> T:
-    """Mark a function, or all methods of a class, as one that never waits: it is called in place."""
+    """Mark a function, or a class for its methods, as never waiting: it is called in place."""
     setattr(target, _MARK, True)
     return target
 
@@ -66,9 +66,14 @@ def _is_marked(owner: type | None) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def colour_of(owner: type, name: str) -> Colour:
+def _colour_of(owner: Any, name: str) -> Colour:
     """The colour of the method `name` of `owner`."""
     return colour_of_function(getattr(owner, name), owner)
+
+
+def colour_of(owner: Any, name: str) -> Colour:
+    """The colour of the method `name` of the class `owner`; worked out once."""
+    return _colour_of(owner, name)
 
 
 async def call(component: Any, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -93,11 +98,12 @@ async def call_function(function: Callable[..., Any], *args: Any, **kwargs: Any)
 
 
 def _colour_of_bound(function: Callable[..., Any]) -> Colour:
-    owner = getattr(function, "__self__", None)
+    owner: Any = getattr(function, "__self__", None)
     plain = getattr(function, "__func__", function)
-    return _colour_of_plain(plain, None if owner is None else type(owner))
+    kind: Any = None if owner is None else type(owner)
+    return _colour_of_plain(plain, kind)
 
 
 @lru_cache(maxsize=4096)
-def _colour_of_plain(function: Callable[..., Any], owner: type | None) -> Colour:
+def _colour_of_plain(function: Callable[..., Any], owner: Any) -> Colour:
     return colour_of_function(function, owner)

@@ -1,12 +1,12 @@
 """DRF's decorators. `@api_view` takes a coroutine (or a plain function, which runs in a thread)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction
+from rest_framework import decorators
 from rest_framework.decorators import (
     MethodMapper,
-    action,
     authentication_classes,
     content_negotiation_class,
     metadata_class,
@@ -20,6 +20,8 @@ from rest_framework.decorators import (
 )
 
 from app.rest.views import APIView
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 __all__ = [
     "MethodMapper",
@@ -50,6 +52,12 @@ _POLICIES = (
 )
 
 
+def action(**options: Any) -> Callable[[Function], Function]:
+    """Mark a method of a viewset as one that routers give a URL of its own; DRF's options."""
+    mark: Callable[[Function], Function] = decorators.action(**options)
+    return mark
+
+
 def api_view(http_method_names: Sequence[str] | None = None) -> Callable[..., Any]:
     """Turn a function into an APIView that answers the methods named (GET when none is)."""
     names = ["GET"] if http_method_names is None else http_method_names
@@ -70,7 +78,8 @@ def api_view(http_method_names: Sequence[str] | None = None) -> Callable[..., An
             "http_method_names": [name.lower() for name in {*names, "options"}],
             "throttle_scope": getattr(function, "throttle_scope", None),
         }
-        view: Callable[..., Any] = type(function.__name__, (APIView,), attributes).as_view()
+        view_class: Any = type(function.__name__, (APIView,), attributes)
+        view: Callable[..., Any] = view_class.as_view()
         return view
 
     return decorate

@@ -156,9 +156,9 @@ def to_api_exception(exc: Exception) -> Exception:
         for kind, build in _DOMAIN.items():
             if isinstance(exc, kind):
                 return build(exc)
-    for kind, build in _TABLE:
-        if isinstance(exc, kind):
-            return build(exc)
+    for known, translate in _TABLE:
+        if isinstance(exc, known):
+            return translate(exc)
     return exc
 
 

@@ -66,10 +66,11 @@ async def aresolve_choices(form: forms.Form) -> None:
     """Give each relational field of a bound form the objects that its data names."""
     for name, field in form.fields.items():
         if isinstance(field, forms.ModelChoiceField) and field.queryset is not None:
+            choice: Any = field
             value = field.widget.value_from_datadict(form.data, form.files, form.add_prefix(name))
             values = value if isinstance(value, list | tuple) else [value]
             found = await _find(field, [one for one in values if one not in field.empty_values])
-            field._queryset = _Chosen(field.queryset, found)
+            choice._queryset = _Chosen(field.queryset, found)
 
 
 async def _find(field: Any, values: list[Any]) -> list[Any]:

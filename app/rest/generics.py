@@ -29,7 +29,7 @@ _BIGGEST = 2**63 - 1
 
 
 async def get_object_or_404(queryset: Any, *args: Any, **kwargs: Any) -> Any:
-    """The one object that matches. Raises Http404 when none does, or a value cannot match at all."""
+    """The one object that matches. Raises Http404 when none does, or no value like these can."""
     if any(_cannot_be_stored(value) for value in kwargs.values()):
         raise Http404
     queryset = (
@@ -71,7 +71,7 @@ class GenericAPIView(views.APIView, AdrfGenericAPIView):
     pagination_class = api_settings.DEFAULT_PAGINATION_CLASS
 
     async def get_object(self) -> Any:
-        """The object that the URL names. Raises Http404, and what check_object_permissions raises."""
+        """The object that the URL names. Raises Http404; check_object_permissions may refuse it."""
         queryset = await self.filter_queryset(self.get_queryset())
         lookup_url_kwarg = self.lookup_url_kwarg or self.lookup_field
         assert lookup_url_kwarg in self.kwargs, (

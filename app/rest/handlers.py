@@ -16,8 +16,8 @@ for nothing runs in place, and the body is read when somebody asks for it.
 import asyncio
 import io
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, iscoroutinefunction, sync_to_async
 from django.conf import settings
@@ -52,8 +52,8 @@ logger = logging.getLogger("django.request")
 
 WATCH_AFTER_SECONDS = 0.02
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 # Receivers of Django's that look after the connections of the thread they run in: called where a
 # view ran in a thread, passed over on the loop, whose connections are not theirs to close.
@@ -153,9 +153,9 @@ class ASGIHandler(DjangoASGIHandler):
 
     def load_middleware(self, is_async: bool = True) -> None:
         """Django's, with each row of known middleware made into one `Stages`."""
-        self._view_middleware = []
-        self._template_response_middleware = []
-        self._exception_middleware = []
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
         handler: Any = self._get_response_async
         row: list[Any] = []
         for path in reversed(settings.MIDDLEWARE):
@@ -241,14 +241,14 @@ class ASGIHandler(DjangoASGIHandler):
     async def _respond(self, scope: dict[str, Any], body: Body, send: Send) -> None:
         set_script_prefix(get_script_prefix(scope))
         await self._signal(signals.request_started, scope=scope)
-        request, response = self.create_request(scope, body)
-        response = response or await self.run_get_response(request)
+        request, refused = self.create_request(scope, cast("Any", body))
+        response: Any = refused if request is None else await self.run_get_response(request)
         try:
             await self.send_response(response, send)
         finally:
             await self._close(response)
 
-    async def _close(self, response: HttpResponseBase) -> None:
+    async def _close(self, response: Any) -> None:
         """`response.close()`, whose request_finished signal is sent in this module's way."""
         closers, response._resource_closers = response._resource_closers, []
         for close in closers:
@@ -281,7 +281,7 @@ class ASGIHandler(DjangoASGIHandler):
             log_response(
                 "%s: %s", response.reason_phrase, request.path, response=response, request=request
             )
-        return response  # type: ignore[no-any-return]
+        return response
 
     async def _get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Resolve the view, pass it through view middleware, call it, render what it returns."""
@@ -298,7 +298,7 @@ class ASGIHandler(DjangoASGIHandler):
         self.check_response(response, callback)
         if callable(getattr(response, "render", None)):
             response = await self._render(request, response)
-        return response  # type: ignore[no-any-return]
+        return response
 
     async def _call_view(self, request: HttpRequest, callback: Any, args: Any, kwargs: Any) -> Any:
         view = self.make_view_atomic(callback) if self._atomic_requests else callback

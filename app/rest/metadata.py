@@ -14,7 +14,7 @@ __all__ = ["BaseMetadata", "SimpleMetadata"]
 
 
 class SimpleMetadata(drf.SimpleMetadata):
-    async def determine_metadata(self, request: Any, view: Any) -> dict[str, Any]:  # type: ignore[override]
+    async def determine_metadata(self, request: Any, view: Any) -> dict[str, Any]:
         actions = (
             await self._permitted_actions(request, view) if hasattr(view, "get_serializer") else {}
         )

@@ -32,7 +32,7 @@ async def acount(queryset: Any) -> int:
 class PageNumberPagination(drf.PageNumberPagination):
     """`?page=2&page_size=100`"""
 
-    async def paginate_queryset(  # type: ignore[override]
+    async def paginate_queryset(
         self, queryset: Any, request: Any, view: Any = None
     ) -> list[Any] | None:
         self.request = request
@@ -40,7 +40,7 @@ class PageNumberPagination(drf.PageNumberPagination):
         if not page_size:
             return None
         paginator = self.django_paginator_class(queryset, page_size)
-        paginator.count = await acount(queryset)  # type: ignore[misc]
+        paginator.count = await acount(queryset)
         page_number = self.get_page_number(request, paginator)
         try:
             self.page = paginator.page(page_number)
@@ -56,7 +56,7 @@ class PageNumberPagination(drf.PageNumberPagination):
 class LimitOffsetPagination(drf.LimitOffsetPagination):
     """`?limit=100&offset=400`"""
 
-    async def paginate_queryset(  # type: ignore[override]
+    async def paginate_queryset(
         self, queryset: Any, request: Any, view: Any = None
     ) -> list[Any] | None:
         self.request = request
@@ -107,7 +107,7 @@ class _Results:
 class CursorPagination(drf.CursorPagination):
     """`?cursor=...`: stable while rows are added."""
 
-    async def paginate_queryset(  # type: ignore[override]
+    async def paginate_queryset(
         self, queryset: Any, request: Any, view: Any = None
     ) -> list[Any] | None:
         paginate = super().paginate_queryset

@@ -84,7 +84,7 @@ async def _has_permissions(user: Any, names: list[str], obj: Any = None) -> bool
 class DjangoModelPermissions(DRFDjangoModelPermissions):
     """As DRF's; the user's permissions are asked with Django's `ahas_perms`."""
 
-    async def has_permission(self, request: Any, view: Any) -> bool:  # type: ignore[override]
+    async def has_permission(self, request: Any, view: Any) -> bool:
         if not request.user or (
             not request.user.is_authenticated and self.authenticated_users_only
         ):
@@ -103,9 +103,7 @@ class DjangoModelPermissionsOrAnonReadOnly(DjangoModelPermissions):
 class DjangoObjectPermissions(DjangoModelPermissions, DRFDjangoObjectPermissions):
     """As DRF's: 404 rather than 403 to someone who may not even read the object."""
 
-    async def has_object_permission(  # type: ignore[override]
-        self, request: Any, view: Any, obj: Any
-    ) -> bool:
+    async def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
         from django.http import Http404
 
         model = self._queryset(view).model

@@ -43,7 +43,7 @@ class Request(AsyncRequest):
         return self._user
 
     async def abody(self) -> bytes:
-        """The whole body, bounded by `DATA_UPLOAD_MAX_MEMORY_SIZE`. Raises RequestTooLarge (413)."""
+        """The whole body. Raises RequestTooLarge over `DATA_UPLOAD_MAX_MEMORY_SIZE`."""
         read = getattr(self._request, "abody", None)
         return self._request.body if read is None else await read()
 

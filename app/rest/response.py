@@ -1,4 +1,4 @@
-"""DRF's Response. Rendering only computes; a renderer that must wait first has `async def prepare`."""
+"""DRF's Response. Rendering only computes; a renderer that must wait has `async def prepare`."""
 
 from rest_framework.response import Response
 

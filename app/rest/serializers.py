@@ -44,11 +44,13 @@ __all__ = [
 class BaseSerializer(adrf.BaseSerializer):
     """DRF's BaseSerializer with `ais_valid`, `asave` and `adata`."""
 
+    instance: Any
+
     @classmethod
     def many_init(cls, *args: Any, **kwargs: Any) -> Any:
         meta = getattr(cls, "Meta", None)
         if getattr(meta, "list_serializer_class", None) is not None:
-            return drf.BaseSerializer.many_init.__func__(cls, *args, **kwargs)  # type: ignore[attr-defined]
+            return drf.BaseSerializer.many_init.__func__(cls, *args, **kwargs)
         list_kwargs = {
             key: value
             for key in drf.LIST_SERIALIZER_KWARGS_REMOVE
@@ -216,4 +218,4 @@ class ModelSerializer(Serializer, adrf.ModelSerializer):
 
 
 class HyperlinkedModelSerializer(ModelSerializer, drf.HyperlinkedModelSerializer):
-    """DRF's HyperlinkedModelSerializer: relations are URLs, and `url` stands for the primary key."""
+    """DRF's: relations are URLs, and `url` stands for the primary key."""

@@ -37,7 +37,7 @@ class APIRequestFactory(AsyncAPIRequestFactory):
 
 
 class TestResponse(HttpResponse):
-    """What the application sent: `status_code`, `headers`, `content`, `json()`, and DRF's `data`."""
+    """What the application sent: `status_code`, `headers`, `content`, `json()`, DRF's `data`."""
 
     __test__ = False
 
@@ -68,6 +68,7 @@ class APIClient(AsyncAPIClient):
     """DRF's APIClient; every request is awaited."""
 
     cookies: SimpleCookie
+    _credentials: dict[str, str]
 
     def __init__(self, enforce_csrf_checks: bool = False, app: Any = None, **defaults: Any) -> None:
         super().__init__(**defaults)

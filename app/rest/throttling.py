@@ -55,9 +55,9 @@ class SimpleRateThrottle(drf.SimpleRateThrottle):
     """DRF's: set `rate` or `scope`, and `get_cache_key`."""
 
     store: Any = store
-    timer = time.time
+    timer = staticmethod(time.time)
 
-    async def allow_request(self, request: Any, view: Any) -> bool:  # type: ignore[override]
+    async def allow_request(self, request: Any, view: Any) -> bool:
         if self.rate is None:
             return True
         self.key = self.get_cache_key(request, view)
@@ -82,7 +82,7 @@ class ScopedRateThrottle(SimpleRateThrottle, drf.ScopedRateThrottle):
     def __init__(self) -> None:
         """The rate is known when the view is: DRF's own `__init__` does nothing either."""
 
-    async def allow_request(self, request: Any, view: Any) -> bool:  # type: ignore[override]
+    async def allow_request(self, request: Any, view: Any) -> bool:
         self.scope = getattr(view, self.scope_attr, None)
         if not self.scope:
             return True

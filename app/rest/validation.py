@@ -288,7 +288,7 @@ def _unknown(serializer: Any, data: Any) -> dict[str, list[ErrorDetail]]:
 
 
 def rejects_unknown(serializer: Any) -> bool:
-    """`Meta.reject_unknown`, else the setting `STOWAGE["REJECT_UNKNOWN_FIELDS"]`, else DRF's: no."""
+    """`Meta.reject_unknown`, else `settings.STOWAGE["REJECT_UNKNOWN_FIELDS"]`, else DRF's: no."""
     meta = getattr(serializer, "Meta", None)
     default = getattr(settings, "STOWAGE", {}).get("REJECT_UNKNOWN_FIELDS", False)
     return bool(getattr(meta, "reject_unknown", default))

@@ -102,7 +102,7 @@ def _probe(validator: Any, answer: bool | None) -> Any:
 
 
 async def _load_compared(validator: UniqueTogetherValidator, serializer: Any) -> None:
-    """DRF compares the new values with the instance's; its foreign keys must be at hand for that."""
+    """DRF compares new values with the instance's; its foreign keys must be at hand for that."""
     if hasattr(serializer.instance, "_meta"):
         for name in (*validator.fields, *validator.condition_fields):
             await aload_related([serializer.instance], serializer.fields[name].source)
@@ -141,7 +141,7 @@ def _value_field(field: Any) -> Any:
 
 
 def _rename(condition: Any, names: set[str]) -> Any:
-    """`condition`, with each name of `names` replaced by the annotation that holds the given value."""
+    """`condition`, with each of `names` replaced by the annotation that holds its given value."""
     if isinstance(condition, tuple):
         head, *rest = condition[0].split("__")
         lookup = "__".join([f"given_{head}" if head in names else head, *rest])

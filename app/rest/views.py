@@ -132,7 +132,7 @@ class APIView(AdrfAPIView):
         if isinstance(exc, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
             header = self.get_authenticate_header(self.request)
             if header:
-                exc.auth_header = header  # type: ignore[union-attr]
+                exc.auth_header = header
             else:
                 exc.status_code = status.HTTP_403_FORBIDDEN
         handler = self.get_exception_handler()
@@ -140,11 +140,11 @@ class APIView(AdrfAPIView):
         if response is None:
             self.raise_uncaught_exception(exc)
         response.exception = True
-        return response  # type: ignore[no-any-return]
+        return response
 
     async def prepare_response(self, response: HttpResponseBase) -> None:
         """Let the renderer do what must be awaited, so that rendering only computes."""
-        renderer = getattr(response, "accepted_renderer", None)
+        renderer: Any = getattr(response, "accepted_renderer", None)
         if hasattr(renderer, "prepare") and isinstance(response, Response):
             await renderer.prepare(response.data, response.accepted_media_type, {
                 **response.renderer_context, "response": response,
@@ -158,7 +158,7 @@ class APIView(AdrfAPIView):
 
     @classmethod
     def threaded_components(cls) -> list[str]:
-        """The classes of this view that cost a thread hop on each request; for `manage.py check`."""
+        """The components of this view that cost a hop on each request, for `manage.py check`."""
         groups = (
             (cls.authentication_classes, "authenticate"),
             (cls.throttle_classes, "allow_request"),

@@ -8,7 +8,7 @@ __all__ = ["GenericViewSet", "ModelViewSet", "ReadOnlyModelViewSet", "ViewSet", 
 
 
 class ViewSetMixin(AdrfViewSetMixin):
-    """Binds methods to actions: `View.as_view({"get": "list"})`. The resulting view is a coroutine."""
+    """Binds methods to actions: `View.as_view({"get": "list"})`. The view is a coroutine."""
 
 
 class ViewSet(ViewSetMixin, views.APIView):
