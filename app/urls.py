@@ -1,8 +1,68 @@
-"""The composition root: what is mounted where."""
+"""The composition root: what is mounted where.
 
-from django.urls import URLPattern, URLResolver, include, path
+/                   to the API
+/healthz /readyz    for orchestrators
+/auth/              log in and out, where the browsable API is on
+/api/v1/            the API; what it has no view for is answered by `UnknownEndpointView`
+"""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, URLResolver, include, path, re_path, reverse
+from rest_framework.renderers import BrowsableAPIRenderer
+from rest_framework.settings import api_settings
+
+from app.accounts import urls as accounts
+from app.fleet import urls as fleet
+from app.ops import error_pages
+from app.ops import urls as ops
+from app.rest.permissions import AllowAny
+from app.rest.routers import APIRootView, DefaultRouter
+
+# What the root lists beside the routers' resources: under which word, and the route's name.
+MORE_ADDRESSES = {"me": "me"}
+
+
+class StowageView(APIRootView):
+    """Fleets of containers: what runs where, what it uses, and how many more would fit."""
+
+    permission_classes = [AllowAny]  # the list of addresses is no secret, and the way to log in
+
+
+class Router(DefaultRouter):
+    """One root for the resources of every app."""
+
+    APIRootView = StowageView
+
+    def get_api_root_view(self, api_urls: Any = None) -> Any:
+        resources = {
+            prefix: self.routes[0].name.format(basename=basename)
+            for prefix, _, basename in self.registry
+        }
+        return StowageView.as_view(api_root_dict=resources | MORE_ADDRESSES)
+
+
+router = Router()
+router.registry = [*fleet.router.registry, *accounts.router.registry]
+
+
+async def home(request: HttpRequest) -> HttpResponse:
+    return HttpResponseRedirect(reverse("api-root"))
+
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", include("app.ops.urls")),
-    path("api/v1/", include("app.fleet.urls")),
+    *ops.urlpatterns,
+    path("", home, name="home"),
+    path("api/v1/", include([*router.urls, *accounts.urlpatterns, *fleet.urlpatterns])),
+    re_path("^api/", error_pages.UnknownEndpointView.as_view()),
 ]
+
+renderers: Any = api_settings.DEFAULT_RENDERER_CLASSES
+if any(issubclass(renderer, BrowsableAPIRenderer) for renderer in renderers):
+    urlpatterns.append(path("auth/", include(accounts.login_urlpatterns)))
+
+handler400 = error_pages.bad_request
+handler403 = error_pages.permission_denied
+handler404 = error_pages.not_found
+handler500 = error_pages.server_error

@@ -7,7 +7,7 @@ class AccountsConfig(AppConfig):
     label = "accounts"
 
     def ready(self) -> None:
-        from app.accounts.receivers import record_login  # noqa: PLC0415 - models must be loaded
+        from app.accounts.receivers import record_login
 
         # Django's own receiver is synchronous: a login would write through a thread.
         user_logged_in.disconnect(dispatch_uid="update_last_login")

@@ -5,13 +5,11 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import aauthenticate, alogin, alogout
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
-from django.utils.decorators import method_decorator
+from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views import View
-from django.views.decorators.cache import never_cache
-from django.views.decorators.debug import sensitive_post_parameters
 
 from app.accounts.attempts import Attempts
 from app.accounts.forms import LoginForm
@@ -19,8 +17,18 @@ from app.accounts.forms import LoginForm
 _attempts = Attempts()
 
 
-@method_decorator([never_cache, sensitive_post_parameters("password")], name="dispatch")
-class LoginView(View):
+class SessionView(View):
+    """Never cached, and its password never in an error report. Django's decorators for both can't
+    wrap the method of an asynchronous view."""
+
+    async def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        request.sensitive_post_parameters = ("password",)
+        response: HttpResponseBase = await super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        add_never_cache_headers(response)
+        return response
+
+
+class LoginView(SessionView):
     """GET shows the form; POST logs in and goes to `next`."""
 
     attempts = _attempts
@@ -57,8 +65,7 @@ class LoginView(View):
         return render(request, self.template_name, context, status=status)
 
 
-@method_decorator(never_cache, name="dispatch")
-class LogoutView(View):
+class LogoutView(SessionView):
     """POST ends the session. A GET must not: any page can make a browser send one."""
 
     async def post(self, request: HttpRequest) -> HttpResponse:

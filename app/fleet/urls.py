@@ -1,4 +1,4 @@
-"""The domain's addresses, mounted by `app.urls` under /api/v1/."""
+"""The domain's addresses: `router` and `urlpatterns` are mounted by `app.urls` under /api/v1/."""
 
 from django.urls import path
 
@@ -39,5 +39,4 @@ urlpatterns = [
     path(
         "containers/<int:container_id>/usage/", UsageViewSet.as_view(LIST), name="container-usage"
     ),
-    *router.urls,
 ]
