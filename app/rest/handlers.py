@@ -123,6 +123,8 @@ class ASGIRequest(DjangoASGIRequest):
         if "HTTP_TRANSFER_ENCODING" in self.META and not self.META.get("CONTENT_LENGTH"):
             # DRF takes a request without a length for one without a body.
             self.META["CONTENT_LENGTH"] = "-1"
+        # No server writes these two into a scope, only the test client does.
+        self._dont_enforce_csrf_checks = not scope.get("enforce_csrf_checks", True)
         forced = scope.get("force_authenticate")
         if forced is not None:
             self._force_auth_user, self._force_auth_token = forced
