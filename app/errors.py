@@ -1,11 +1,11 @@
 """The domain's errors. No HTTP in here: `app.rest.exceptions` maps each to a status once.
 
-    DomainError
-    ├── NotFound      what was named does not exist
-    ├── Conflict      it exists already, or has changed since it was read
-    ├── Invalid       a value is not acceptable; `fields` names each and the remedy
-    ├── Denied        the caller may not do this
-    └── Unavailable   a part is gone for now; `retry_after_seconds` says when to try again
+DomainError
+├── NotFound      what was named does not exist
+├── Conflict      it exists already, or has changed since it was read
+├── Invalid       a value is not acceptable; `fields` names each and the remedy
+├── Denied        the caller may not do this
+└── Unavailable   a part is gone for now; `retry_after_seconds` says when to try again
 """
 
 

@@ -101,7 +101,9 @@ async def show(configured: Configuration) -> None:
 
 def main() -> int:
     """The exit code: 0, 1 when the source can't be had, 2 when the configuration is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m app.agent", description="Reports what runs on this host.")
+    parser = argparse.ArgumentParser(
+        prog="python -m app.agent", description="Reports what runs on this host."
+    )
     parser.add_argument("--once", action="store_true", help="print one observation and sample")
     once = parser.parse_args().once
     logging.basicConfig(level=logging.INFO, format="%(asctime)s agent %(levelname)s %(message)s")

@@ -8,7 +8,7 @@ area) and free space. Cargo beyond the allocatable rises above the deck.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 
 from app.fleet.density import HostDensity, Report, Resource, Stowed
 from app.fleet.shares import Share
@@ -155,37 +155,45 @@ def superstructure_height(hold: Rect) -> float:
 def lay_out(report: Report, resource: Resource) -> Layout:
     """The vessels of a report, in its order, in rows; as large as fits on one screen."""
     width = 1200.0 if len(report.hosts) <= 16 else 1680.0
-    height = width * 0.56
-    hold_width = HOLD_WIDTH_MAX
-    while True:
-        layout = _rows(report.hosts, resource, largest=hold_width, width=width)
-        if layout.bottom <= height or hold_width <= HOLD_WIDTH_MIN * 1.24:
+    largest = HOLD_WIDTH_MAX
+    while largest > HOLD_WIDTH_MIN * 1.24:
+        layout = _rows(report.hosts, resource, largest=largest, width=width, height=width * 0.56)
+        if layout is not None:
             return layout
-        hold_width *= 0.93
+        largest *= 0.93
+    layout = _rows(report.hosts, resource, largest=largest, width=width, height=inf)
+    assert layout is not None
+    return layout
 
 
 def _rows(
-    hosts: Sequence[HostDensity], resource: Resource, *, largest: float, width: float
-) -> Layout:
-    """Shelves: each row takes vessels until the next would not fit."""
+    hosts: Sequence[HostDensity],
+    resource: Resource,
+    *,
+    largest: float,
+    width: float,
+    height: float,
+) -> Layout | None:
+    """Shelves: each row takes vessels until the next would not fit. None when too high."""
     capacity_max = max((host.densities[resource].capacity for host in hosts), default=1.0)
-    shelves: list[list[Berth]] = []
-    free = 0.0
+    rows: list[Row] = []
+    shelf: list[Berth] = []
+    y, free = HEADER, width - 2 * MARGIN
     for host in hosts:
         berth = _moor(host, resource, largest=largest, capacity_max=capacity_max)
         length = berth.right - berth.left
-        if not shelves or length + BERTH_GAP > free:
-            shelves.append([])
-            free = width - 2 * MARGIN + BERTH_GAP
-        shelves[-1].append(berth)
+        if shelf and length > free:
+            rows.append(_settle(shelf, y=y, width=width))
+            y = rows[-1].bottom + ROW_GAP
+            shelf, free = [], width - 2 * MARGIN
+            if y > height:
+                return None
+        shelf.append(berth)
         free -= length + BERTH_GAP
-    rows = []
-    y = HEADER
-    for shelf in shelves:
-        row = _settle(shelf, y=y, width=width)
-        rows.append(row)
-        y = row.bottom + ROW_GAP
-    return Layout(width=width, rows=tuple(rows), bottom=y)
+    if shelf:
+        rows.append(_settle(shelf, y=y, width=width))
+        y = rows[-1].bottom + ROW_GAP
+    return Layout(width=width, rows=tuple(rows), bottom=y) if y <= height else None
 
 
 def _moor(host: HostDensity, resource: Resource, *, largest: float, capacity_max: float) -> Berth:

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from app.fleet.ingest import UsageViewSet
+from app.fleet.reports import DensityReportView
 from app.fleet.views import (
     ContainerViewSet,
     EventViewSet,
@@ -39,4 +40,5 @@ urlpatterns = [
     path(
         "containers/<int:container_id>/usage/", UsageViewSet.as_view(LIST), name="container-usage"
     ),
+    path("reports/density/", DensityReportView.as_view(), name="density-report"),
 ]

@@ -1,0 +1,21 @@
+"""Long computations in turns, so that the event loop serves others meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from time import perf_counter
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def in_turns(items: Iterable[T], *, turn_seconds: float = 0.005) -> AsyncIterator[T]:
+    """The items, computed as they are asked for; the loop gets a turn after each `turn_seconds`.
+
+    A turn ends between two items: an item must take well below `turn_seconds` by itself.
+    """
+    started = perf_counter()
+    for item in items:
+        yield item
+        if perf_counter() - started >= turn_seconds:
+            await asyncio.sleep(0)
+            started = perf_counter()
