@@ -73,6 +73,39 @@ STATIC_URL = "/static/"
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.integer("MAX_BODY_BYTES", 8 * 2**20, minimum=1024)
 
+# The project's own settings, each with the one place that reads it.
+STOWAGE = {
+    "REJECT_UNKNOWN_FIELDS": True,  # app.rest.validation: a misspelt field is a 400, not lost
+    "USAGE_RETENTION_DAYS": env.integer(
+        "USAGE_RETENTION_DAYS", 2, minimum=1
+    ),  # app.fleet.partitions
+}
+
+# app.db's pool: each worker has one. See app.db.pools.Limits.
+DATABASE_POOL = {
+    "max_size": env.integer("DATABASE_POOL_SIZE", 10, minimum=1),
+    "transaction_pooling": env.flag("DATABASE_TRANSACTION_POOLING"),  # PgBouncer in between
+}
+
+# Lines on standard error, for whoever runs the process to keep. A fault of the server (5xx) is an
+# ERROR with its traceback; what a client did wrong is the client's, and logged nowhere by default.
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "app": {"level": LOG_LEVEL},
+        "django": {"handlers": [], "level": "ERROR", "propagate": True},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # scanners, all day long
+    },
+}
+REQUEST_LOG = env.flag("REQUEST_LOG")  # one line of JSON for each request, by app.ops.middleware
+
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["app.rest.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["app.rest.parsers.JSONParser"],
@@ -102,5 +135,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = True
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SECURE = True
+CSRF_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"

@@ -5,6 +5,7 @@ A secret may stand in a file: for any variable `NAME`, `NAME_FILE` names a file 
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -51,9 +52,64 @@ def integer(name: str, default: int, *, minimum: int | None = None) -> int:
     return number
 
 
+def choice(name: str, default: str, choices: Collection[str]) -> str:
+    """The variable as one of a few words, whatever its case."""
+    value = text(name, default).strip()
+    for word in choices:
+        if word.lower() == value.lower():
+            return word
+    raise SettingsError(f"{name}={value!r} is unknown. Write one of {', '.join(sorted(choices))}.")
+
+
 def words(name: str, default: str = "") -> list[str]:
     """The variable as a list, separated by commas."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def secret(name: str, *, minimum: int = 50) -> str:
+    """The variable as a secret that is hard to guess. It never shows in an error."""
+    value = text(name)
+    remedy = (
+        f"Make one: python -c 'import secrets; print(secrets.token_urlsafe(48))', "
+        f"and keep it in {name} or in a file that {name}_FILE names."
+    )
+    if len(value) < minimum:
+        raise SettingsError(f"{name} has {len(value)} characters; {minimum} are needed. {remedy}")
+    if len(set(value)) < 10 or value.startswith(("django-insecure-", "development-only-")):
+        raise SettingsError(f"{name} can be guessed. {remedy}")
+    return value
+
+
+def hosts(name: str) -> list[str]:
+    """The variable as host names, at least one. A leading dot stands for every subdomain."""
+    text(name)  # raises when it is not set
+    found = words(name)
+    if not found:
+        raise SettingsError(
+            f"{name} is empty. Write the names clients use, such as api.example.com."
+        )
+    for host in found:
+        if host == "*":
+            raise SettingsError(
+                f"{name}=* lets clients choose the server's name. Write the names in use."
+            )
+        if "/" in host or (":" in host and not host.startswith("[")):
+            raise SettingsError(
+                f"{name}: {host!r} is not a host name. Write it without scheme, port and path."
+            )
+    return found
+
+
+def origins(name: str) -> list[str]:
+    """The variable as origins: scheme and host, as `https://stowage.example.com`. May be empty."""
+    found = words(name)
+    for origin in found:
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path:
+            raise SettingsError(
+                f"{name}: {origin!r} is not an origin. Write it like https://stowage.example.com."
+            )
+    return found
 
 
 def database(default: str | None = None) -> dict[str, Any]:
