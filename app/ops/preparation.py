@@ -54,7 +54,12 @@ class Prepared:
             f"  Try      curl -H 'Authorization: Bearer {self.reader_token}' {report}",
             "           (this token only reads, and ends with this run)",
         ]
-        if self.password:
+        if self.password is None:
+            lines += [
+                f"  Log in   as {ADMINISTRATOR}; for a new password:"
+                f" .venv/bin/python manage.py changepassword {ADMINISTRATOR}"
+            ]
+        else:
             lines += [
                 "",
                 "Shown this once, and stored only as digests:",

@@ -28,17 +28,23 @@ class ChildError(Exception):
 
 @dataclass
 class Child:
-    """One program under supervision. `name` is what its lines are prefixed with."""
+    """One program under supervision. `name` is what its lines are prefixed with.
+
+    `start_after` holds the first start back until something else is there.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     stop_seconds: float = 15.0
+    start_after: asyncio.Event | None = None
     process: asyncio.subprocess.Process | None = None
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
 
     async def run(self) -> None:
         """Keep the program running until cancelled. Raises ChildError when it won't stay up."""
+        if self.start_after is not None:
+            await self.start_after.wait()
         quick_deaths = 0
         while True:
             started_at = asyncio.get_running_loop().time()

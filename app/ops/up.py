@@ -139,13 +139,14 @@ async def serve(port: int, started_at: float) -> int:
     supervisor.listen_for_signals()
     prepared = await preparation.prepare()
     url = f"http://{HOST}:{port}"
-    supervisor.children = [agent(url, prepared.agent_token), api(port)]
-    ready = asyncio.create_task(announce(url, prepared, started_at))
+    ready = asyncio.Event()
+    supervisor.children = [agent(url, prepared.agent_token, ready), api(port)]
+    announcement = asyncio.create_task(announce(url, prepared, started_at, ready))
     try:
         await supervisor.run()
     finally:
-        ready.cancel()
-        await asyncio.gather(ready, return_exceptions=True)
+        announcement.cancel()
+        await asyncio.gather(announcement, return_exceptions=True)
         await preparation.revoke(prepared)
     print("Stopped. The data is kept under var/.", flush=True)
     return 0
@@ -159,14 +160,18 @@ def api(port: int) -> Child:
     return Child("api", command, env.inherited(DJANGO_SETTINGS_MODULE="settings.development"))
 
 
-def agent(url: str, token: str) -> Child:
+def agent(url: str, token: str, api_ready: asyncio.Event) -> Child:
     environment = env.inherited(STOWAGE_URL=url, STOWAGE_TOKEN=token)
-    return Child("agent", [sys.executable, "-m", "app.agent"], environment)
+    command = [sys.executable, "-m", "app.agent"]
+    return Child("agent", command, environment, start_after=api_ready)
 
 
-async def announce(url: str, prepared: "preparation.Prepared", started_at: float) -> None:
-    """Wait until the API is ready, then say what to open."""
+async def announce(
+    url: str, prepared: "preparation.Prepared", started_at: float, ready: asyncio.Event
+) -> None:
+    """Wait until the API is ready, say what to open, and let the agent start."""
     await wait_until_ready(url)
+    ready.set()
     print(prepared.describe(url, time.monotonic() - started_at), flush=True)
 
 
