@@ -29,7 +29,15 @@ class NotFound(DomainError):  # noqa: N818 - the design's names, read aloud as w
 
 
 class Conflict(DomainError):  # noqa: N818
+    """`fields` maps a field's name to its messages, where one is to blame."""
+
     code = "conflict"
+
+    def __init__(
+        self, detail: str, *, code: str | None = None, fields: dict[str, list[str]] | None = None
+    ) -> None:
+        super().__init__(detail, code=code)
+        self.fields = fields or {}
 
 
 class Invalid(DomainError):  # noqa: N818

@@ -105,7 +105,7 @@ def _invalid(error: errors.Invalid) -> APIException:
 
 _DOMAIN: dict[type[errors.DomainError], Callable[[Any], APIException]] = {
     errors.NotFound: lambda error: NotFound(error.detail, error.code),
-    errors.Conflict: lambda error: Conflict(error.detail, error.code),
+    errors.Conflict: lambda error: Conflict(error.fields or error.detail, error.code),
     errors.Invalid: _invalid,
     errors.Denied: lambda error: PermissionDenied(error.detail, error.code),
     errors.Unavailable: lambda error: ServiceUnavailable(

@@ -1,6 +1,6 @@
 """What the database refused although validation let it through: another writer was quicker."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from django.db import IntegrityError
@@ -9,8 +9,9 @@ from app.errors import Conflict
 
 
 @contextmanager
-def conflicts(**messages: str) -> Iterator[None]:
-    """Turn a violated constraint into a `Conflict`; `messages` says what each constraint means.
+def conflicts(meanings: Mapping[str, tuple[str, str]] | None = None) -> Iterator[None]:
+    """Turn a violated constraint into a `Conflict`; `meanings` maps a part of the constraint's name
+    to the field and the message for the writer.
 
     Wrap the transaction, not a statement in it: after the violation the transaction is lost.
     """
@@ -18,9 +19,9 @@ def conflicts(**messages: str) -> Iterator[None]:
         yield
     except IntegrityError as error:
         text = str(error)
-        for constraint, message in messages.items():
+        for constraint, (field, message) in (meanings or {}).items():
             if constraint in text:
-                raise Conflict(message) from error
+                raise Conflict(message, fields={field: [message]}) from error
         raise Conflict(
             "Another request changed the same objects at this moment. Read them again and retry."
         ) from error

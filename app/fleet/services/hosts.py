@@ -24,14 +24,14 @@ class HostSpec(TypedDict, total=False):
     engine_version: str
 
 
-TAKEN = {
-    "fleet_host_name": "name: another host has this name. Choose another, or update that host.",
+MEANINGS = {
+    "fleet_host_name": ("name", "A host with this name exists. Choose another, or update it."),
 }
 
 
 async def register_host(**spec: Unpack[HostSpec]) -> Host:
     """Add a host. Raises Conflict when the name is taken."""
-    with conflicts(**TAKEN):
+    with conflicts(MEANINGS):
         async with db.atomic():
             host = await Host.objects.acreate(**spec)
             await record_changes(Change("host.created", host.pk, dict(spec)))
@@ -43,7 +43,7 @@ async def update_host(*, host_id: int, **changes: Unpack[HostSpec]) -> Host:
 
     Raises NotFound, and Conflict when the name is taken.
     """
-    with conflicts(**TAKEN):
+    with conflicts(MEANINGS):
         async with db.atomic():
             host = await locked_host(host_id)
             before = {name: getattr(host, name) for name in changes}

@@ -48,14 +48,14 @@ class WorkloadSpec(TypedDict, total=False):
     labels: dict[str, str]
 
 
+_RACE = (
+    "The reservation would be above the limit: another request changed one of them at this moment."
+    " Read the workload again and retry."
+)
 MEANINGS = {
-    "workload_unique": (
-        "name: this team has a workload of this name. Choose another name, or update that workload."
-    ),
-    "reservation_within_limit": (
-        "The reservation would be above the limit: another request changed one of them at this"
-        " moment. Read the workload again and retry."
-    ),
+    "workload_unique": ("name", "This team has a workload of this name. Choose another name."),
+    "cpu_reservation_within_limit": ("cpu_reservation", _RACE),
+    "memory_reservation_within_limit": ("memory_reservation_bytes", _RACE),
 }
 
 
@@ -63,7 +63,7 @@ async def create_workload(
     *, created_by: AbstractBaseUser | None = None, **spec: Unpack[WorkloadSpec]
 ) -> Workload:
     """Add a workload and its revision 1. Raises Conflict when the team has one of this name."""
-    with conflicts(**MEANINGS):
+    with conflicts(MEANINGS):
         async with db.atomic():
             workload = await Workload.objects.acreate(**spec)
             await _add_revision(workload, created_by)
@@ -78,7 +78,7 @@ async def update_workload(
 
     Raises NotFound, and Conflict when the name is taken.
     """
-    with conflicts(**MEANINGS):
+    with conflicts(MEANINGS):
         async with db.atomic():
             workload = await locked_workload(workload_id)
             differing = _differing(workload, dict(changes))
@@ -126,7 +126,10 @@ async def _write(
 async def _add_revision(workload: Workload, author: AbstractBaseUser | None) -> None:
     spec = {name: getattr(workload, name) for name in SPEC}
     await Revision.objects.acreate(
-        workload=workload, number=workload.generation, spec=spec, created_by_id=author and author.pk
+        workload=workload,
+        number=workload.generation,
+        spec=spec,
+        created_by_id=getattr(author, "pk", None),
     )
 
 
