@@ -124,7 +124,7 @@ class QuerySet(AsyncAccess, stock.QuerySet[_M, _M], Generic[_M]):
 
     @classmethod
     def as_manager(cls) -> Any:
-        manager = Manager.from_queryset(cls)()
+        manager: Any = Manager.from_queryset(cls)()
         manager._built_with_as_manager = True
         return manager
 
@@ -175,7 +175,10 @@ for _attribute in ("alters_data", "queryset_only"):
                 setattr(_method, _attribute, getattr(getattr(stock.QuerySet, _name), _attribute))
 
 
-class Manager(stock_managers.BaseManager.from_queryset(QuerySet), Generic[_M]):  # type: ignore[misc]
+_FromQuerySet: Any = stock_managers.BaseManager.from_queryset(QuerySet)
+
+
+class Manager(_FromQuerySet, stock_managers.Manager[_M], Generic[_M]):  # a Manager to DRF, too
     """Django's Manager, over QuerySets on asyncpg.
 
     Django derives the manager of a relation from this class; its awaitable methods are then

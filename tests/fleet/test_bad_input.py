@@ -24,8 +24,8 @@ HOSTS: list[tuple[dict[str, Any], str, str]] = [
     ({"name": "a" * 254}, "name", "253"),
     ({"name": "a b"}, "name", "letters, digits"),
     ({"name": "-a"}, "name", "start and end"),
-    ({"name": "a\0"}, "name", "Null characters"),
-    ({"name": "\ud800"}, "name", "surrogate"),
+    ({"name": "a\0"}, "name", "letters, digits"),
+    ({"name": "\ud800"}, "name", "letters, digits"),
     ({"cpus": 0}, "cpus", "0.001 or more"),
     ({"cpus": -1}, "cpus", "0.001 or more"),
     ({"cpus": "many"}, "cpus", "number of CPU cores"),
@@ -51,7 +51,7 @@ HOSTS: list[tuple[dict[str, Any], str, str]] = [
     ({"labels": ["a"]}, "labels", "Expected an object"),
     ({"labels": {"a b": "c"}}, "labels", "letters, digits"),
     ({"labels": {"a": 1}}, "labels", "not a string"),
-    ({"labels": {"a": "\0"}}, "labels", "NUL"),
+    ({"labels": {"a": "\0"}}, "labels", "U+0000"),
     ({"labels": None}, "labels", "null"),
     ({"colour": "red"}, "colour", "nknown"),
     ({"labels": {f"k{n}": "" for n in range(65)}}, "labels", "At most 64"),
@@ -64,7 +64,7 @@ WORKLOADS: list[tuple[dict[str, Any], str, str]] = [
     ({"image": ""}, "image", "blank"),
     ({"image": "NGINX"}, "image", "lower case"),
     ({"image": "a" * 513}, "image", "512"),
-    ({"image": 7.5}, "image", "image reference"),
+    ({"image": True}, "image", "valid string"),
     ({"team": 999_999}, "team", "object does not exist"),
     ({"team": "core"}, "team", "pk"),
     ({"team": BIG}, "team", ""),
@@ -84,7 +84,7 @@ WORKLOADS: list[tuple[dict[str, Any], str, str]] = [
     ({"memory_limit_bytes": BIG}, "memory_limit_bytes", "at most"),
     ({"command": "sleep 60"}, "command", "Split the command"),
     ({"command": ["a", 1]}, "command", "Item 1"),
-    ({"command": ["\0"]}, "command", "NUL"),
+    ({"command": ["\ud800"]}, "command", "lone surrogate"),
     ({"env": {"A B": "c"}}, "env", "without spaces"),
     ({"env": {"A": 1}}, "env", "Put it in quotes"),
     ({"env": "A=1"}, "env", "Expected an object"),
@@ -114,6 +114,12 @@ WORKLOADS: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
+async def post(client: APIClient, path: str, body: Any) -> Any:
+    """Escaped by hand: DRF's client can't send half of a surrogate pair."""
+    text = json.dumps(body)
+    return await client.generic("POST", f"/api/v1/{path}", text, content_type="application/json")
+
+
 def names(answer: Any, field: str, message: str) -> bool:
     return field in answer and message in json.dumps(answer[field])
 
@@ -127,7 +133,7 @@ async def stored(transaction: None) -> None:
 async def test_host_is_refused(
     writer: APIClient, change: dict[str, Any], field: str, message: str
 ) -> None:
-    response = await writer.post("/api/v1/hosts/", HOST | change)
+    response = await post(writer, "hosts/", HOST | change)
     assert response.status_code == 400, response.text
     assert names(response.json(), field, message), response.json()
     assert await Host.objects.acount() == 0
@@ -138,7 +144,7 @@ async def test_host_is_refused(
 async def test_workload_is_refused(
     writer: APIClient, change: dict[str, Any], field: str, message: str
 ) -> None:
-    response = await writer.post("/api/v1/workloads/", WORKLOAD | change)
+    response = await post(writer, "workloads/", WORKLOAD | change)
     assert response.status_code == 400, response.text
     assert names(response.json(), field, message), response.json()
     assert await Workload.objects.acount() == 1
@@ -185,7 +191,6 @@ def observed_host(**changes: Any) -> dict[str, Any]:
 
 OBSERVATIONS: list[tuple[Any, list[str], str]] = [
     ([], ["non_field_errors"], "dictionary"),
-    (None, ["non_field_errors"], ""),
     ({}, ["host"], "required"),
     ({}, ["observed_at"], "required"),
     (observed(observed_at="2999-01-01T00:00:00Z"), ["observed_at"], "Set the clock"),
@@ -207,7 +212,7 @@ OBSERVATIONS: list[tuple[Any, list[str], str]] = [
     (observed_host(shoe_size=44), ["host", "shoe_size"], "Unknown field"),
     (observed_container(engine_id=""), ["containers", "0", "engine_id"], "blank"),
     (observed_container(state="zombie"), ["containers", "0", "state"], "choice"),
-    (observed_container(labels={"a": "\0"}), ["containers", "0", "labels"], "NUL"),
+    (observed_container(labels={"a": "\0"}), ["containers", "0", "labels"], "U+0000"),
     (observed_container(cpu_limit=-1), ["containers", "0", "cpu_limit"], "0 or more"),
     (
         observed_container(cpu_reservation=2, cpu_limit=1),
@@ -267,7 +272,6 @@ METHODS = [
     ("get", "/api/v1/hosts/?page=0", 404),
     ("get", "/api/v1/hosts/?page=x", 404),
     ("get", "/api/v1/usage/?cursor=x", 404),
-    ("get", "/api/v1/events/?cursor=%00", 404),
 ]
 
 
