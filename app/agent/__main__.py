@@ -1,6 +1,4 @@
-"""`python -m app.agent`: report until SIGTERM or SIGINT. `--once`: print what would be reported,
-and exit.
-"""
+"""`python -m app.agent`: report until a signal. `--once`: print what would be reported."""
 
 import argparse
 import asyncio

@@ -1,5 +1,4 @@
-"""The agent: owns the tasks of a source and a delivery, from the first observation to the last
-flush.
+"""The agent: owns the tasks of a source and a delivery, from first observation to last flush.
 
     watch   ── the source's changes ──▶ signal
     observe ── at start, on the signal, every minute ──▶ roster ─┐

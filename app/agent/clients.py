@@ -15,9 +15,7 @@ ANSWER_BYTES = 8 * 2**20
 
 
 class Client:
-    """Speaks to one API with one token. A connection that the server closed while idle is opened
-    anew, once.
-    """
+    """Speaks to one API with one token. What an idle one cut off is sent again."""
 
     def __init__(self, url: str, token: str, *, timeout: aiohttp.ClientTimeout = TIMEOUT) -> None:
         self.url = url
@@ -31,9 +29,7 @@ class Client:
         return await self._post("/api/v1/hosts/observe/", content, "application/json")
 
     async def record(self, samples: Iterable[tuple[int, Sample]]) -> Answer:
-        """Sends samples with the ids of their containers; bad ones are named in the body, the rest
-        is stored.
-        """
+        """Sends samples, each with its container's id. Bad ones are named, the rest is stored."""
         content = "".join(map(line_of, samples)).encode()
         return await self._post("/api/v1/usage/?on_error=skip", content, "application/x-ndjson")
 

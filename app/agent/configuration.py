@@ -1,6 +1,4 @@
-"""What the environment says. Every mistake is a SettingsError that names the variable and the
-remedy.
-"""
+"""What the environment says. A mistake is a SettingsError that names variable and remedy."""
 
 import math
 from dataclasses import dataclass
@@ -14,9 +12,7 @@ DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """Where to report, as whom, and what to watch. An empty `host_name` leaves the name to the
-    source.
-    """
+    """Where to report, as whom, what to watch. An empty `host_name` is the source's to fill."""
 
     url: str
     token: str
@@ -25,14 +21,12 @@ class Configuration:
     engine_url: str
     source: str
     buffer_samples: int
-    reserved_cpus: float
-    reserved_memory_bytes: int
+    reserved_cpus: float | None
+    reserved_memory_bytes: int | None
 
 
 def load(*, reporting: bool = True) -> Configuration:
-    """The agent's configuration. Without `reporting` (`--once`) neither address nor token is asked
-    for.
-    """
+    """The agent's configuration. Without `reporting`, neither address nor token is read."""
     return Configuration(
         url=read_url() if reporting else "",
         token=read_token() if reporting else "",
@@ -42,7 +36,7 @@ def load(*, reporting: bool = True) -> Configuration:
         source=read_source(),
         buffer_samples=env.integer("AGENT_BUFFER_SAMPLES", 50_000, minimum=1),
         reserved_cpus=read_reserved_cpus(),
-        reserved_memory_bytes=env.integer("AGENT_RESERVED_MEMORY_BYTES", 0, minimum=0),
+        reserved_memory_bytes=read_reserved_memory_bytes(),
     )
 
 
@@ -93,8 +87,11 @@ def read_source() -> str:
     return source
 
 
-def read_reserved_cpus() -> float:
-    value = env.text("AGENT_RESERVED_CPUS", "0").strip()
+def read_reserved_cpus() -> float | None:
+    """The cores that the system keeps for itself; None leaves it to the API."""
+    value = env.text("AGENT_RESERVED_CPUS", "").strip()
+    if not value:
+        return None
     try:
         cpus = float(value)
     except ValueError:
@@ -104,3 +101,10 @@ def read_reserved_cpus() -> float:
             f"AGENT_RESERVED_CPUS={value!r} is not a number of cores. Write 0 or more, such as 0.5."
         )
     return cpus
+
+
+def read_reserved_memory_bytes() -> int | None:
+    """The bytes that the system keeps for itself; None leaves it to the API."""
+    if not env.text("AGENT_RESERVED_MEMORY_BYTES", "").strip():
+        return None
+    return env.integer("AGENT_RESERVED_MEMORY_BYTES", 0, minimum=0)

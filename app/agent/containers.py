@@ -2,19 +2,23 @@
 
 An observation inspects what is new, what changed its state and what an event named; `full` inspects
 everything. `sample` asks with `one-shot=true`, which spares the engine a second of waiting for each
-container: CPU comes from two successive samples of our own. The engine remembers only 256 events,
-so a new connection asks for those since the last one *and* everything is read anew.
+container: CPU comes from two successive samples of our own. Engine 20.10 still answers only when
+its own collector comes round, once a second: where answers are slow, more is asked at once.
+
+The engine remembers only 256 events, so a new connection asks for those since the last one *and*
+everything is read anew.
 """
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 from app.agent import inspections
 from app.agent.counters import Counters
-from app.agent.engines import CONNECTIONS, Engine
+from app.agent.engines import Engine
 from app.agent.observations import Container, Observation, Sample, moment
 from app.agent.sources import SourceUnavailableError
 
@@ -28,6 +32,9 @@ EVENTS = {
 }
 EVERYTHING, IMAGES = "*", "images"  # beside the ids of containers, what `_dirty` may hold
 
+AT_ONCE, MOST_AT_ONCE = 8, 64
+SLOW_SECONDS = 1.0  # a sample that takes longer makes the next one ask more at once
+
 Answer = TypeVar("Answer")
 
 
@@ -39,8 +46,8 @@ class Containers:
         engine: Engine,
         *,
         host_name: str = "",
-        reserved_cpus: float = 0.0,
-        reserved_memory_bytes: int = 0,
+        reserved_cpus: float | None = None,
+        reserved_memory_bytes: int | None = None,
     ) -> None:
         self._engine = engine
         self._host_name = host_name
@@ -53,6 +60,7 @@ class Containers:
         self._dirty: set[str] = {EVERYTHING}
         self._running: list[tuple[str, str | None]] = []
         self._counters = Counters()
+        self._at_once = AT_ONCE
         self._since: str | None = None
 
     async def observe(self, *, full: bool) -> Observation:
@@ -65,8 +73,11 @@ class Containers:
         return self._observation()
 
     async def sample(self) -> list[Sample]:
-        at, running = moment(), list(self._running)
-        answers, errors = await gather_bounded([key[0] for key in running], self._read)
+        at, began_at, running = moment(), time.monotonic(), list(self._running)
+        ids = [key[0] for key in running]
+        answers, errors = await gather_bounded(ids, self._read, self._at_once)
+        if time.monotonic() - began_at > SLOW_SECONDS and len(ids) > self._at_once:
+            self._at_once = min(2 * self._at_once, MOST_AT_ONCE)
         if running and len(errors) == len(running):
             raise errors[0]
         samples = []
@@ -169,11 +180,9 @@ class Containers:
 async def gather_bounded(
     keys: Sequence[str],
     ask: Callable[[str], Awaitable[Answer | None]],
-    limit: int = CONNECTIONS,
+    limit: int = AT_ONCE,
 ) -> tuple[list[Answer | None], list[SourceUnavailableError]]:
-    """The answers in the order of `keys`, None where there is none, and the errors; `limit` at
-    once.
-    """
+    """The answers in the order of `keys`, None for none, and the errors; `limit` at once."""
     answers: list[Answer | None] = [None] * len(keys)
     errors: list[SourceUnavailableError] = []
     waiting = iter(enumerate(keys))

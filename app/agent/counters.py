@@ -11,9 +11,7 @@ from typing import NamedTuple
 
 
 class Reading(NamedTuple):
-    """One look at a container: its CPU time, the whole machine's over all CPUs (same unit), and its
-    memory.
-    """
+    """One look at a container: its CPU time, that of all CPUs (same unit), and its memory."""
 
     cpu_total: int
     system: int
@@ -30,9 +28,7 @@ def used_cores(before: Reading, after: Reading) -> float | None:
 
 
 class Counters:
-    """The last reading of each container. The key changes with a restart, where the source knows of
-    it.
-    """
+    """The last reading of each container. A restart that is known of has a key of its own."""
 
     def __init__(self) -> None:
         self._last: dict[Hashable, Reading] = {}

@@ -187,9 +187,7 @@ class Delivery:
         return True
 
     def _divide(self, answer: Answer, count: int) -> None:
-        """The batch cannot be stored as it is: half of it next, and the one that is left over
-        never.
-        """
+        """The batch can't be stored as it is: half of it next, and a single one never."""
         if count == 1:
             self._outbox.settle(dropped=1)
             self._size = self._largest

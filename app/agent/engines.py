@@ -19,15 +19,12 @@ ANSWER_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
 QUIET_SECONDS = 300.0  # an event stream that says nothing for this long is opened anew
 LINE_BYTES = 2**18  # an event carries all labels of its container
-CONNECTIONS = 8
 
 ERRORS = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
 
 class Engine:
-    """A Docker engine. 404 is None, for what was there may be gone; all else raises
-    SourceUnavailableError.
-    """
+    """A Docker engine. 404 is None: it may be gone. All else raises SourceUnavailableError."""
 
     def __init__(self, url: str) -> None:
         self.url = url

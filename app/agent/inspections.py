@@ -1,5 +1,4 @@
-"""What the Engine API answers, turned into observations and readings. Shapes: docs.docker.com,
-Engine API.
+"""The Engine API's answers, as observations and readings. Shapes: docs.docker.com/engine/api.
 
     memory used = usage - inactive_file (cgroup v2) | usage - total_inactive_file (v1)
     cpu limit   = NanoCpus, else CpuQuota / CpuPeriod; CPU shares weigh, they reserve nothing
@@ -10,12 +9,13 @@ lacks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from app.agent.counters import Reading
 from app.agent.observations import Container, Host, Image
 
 JSON = Mapping[str, Any]
+Amount = TypeVar("Amount", int, float)
 
 NANO = 1_000_000_000
 DEFAULT_PERIOD = 100_000  # microseconds; what CpuPeriod 0 stands for
@@ -26,9 +26,7 @@ RUNNING = {"running", "paused"}  # what has a control group, and so uses somethi
 
 
 def reading_from(stats: JSON) -> Reading | None:
-    """A reading of `containers/{id}/stats`; None for a container that has stopped, whose stats are
-    empty.
-    """
+    """A reading of `containers/{id}/stats`; None once it has stopped, for they are empty then."""
     cpu, memory = stats.get("cpu_stats") or {}, stats.get("memory_stats") or {}
     total = (cpu.get("cpu_usage") or {}).get("total_usage")
     system = cpu.get("system_cpu_usage")
@@ -39,9 +37,7 @@ def reading_from(stats: JSON) -> Reading | None:
 
 
 def used_memory_bytes(memory: JSON) -> int:
-    """Memory that the kernel could not take back at once: without the inactive part of the page
-    cache.
-    """
+    """Memory that the kernel could not take back at once: without the inactive page cache."""
     details = memory.get("stats") or {}
     inactive = details.get("total_inactive_file", details.get("inactive_file", 0))
     return max(0, int(memory["usage"]) - int(inactive))
@@ -57,9 +53,7 @@ def cpu_limit_from(config: JSON) -> float | None:
 
 
 def moment_from(text: str | None) -> str | None:
-    """Go's time in nanoseconds, cut to the microseconds that PostgreSQL keeps; None for Go's zero
-    time.
-    """
+    """Go's time, cut to the microseconds that PostgreSQL keeps; None for Go's zero time."""
     if not text or text.startswith(NEVER):
         return None
     head, dot, tail = text.partition(".")
@@ -70,9 +64,7 @@ def moment_from(text: str | None) -> str | None:
 
 
 def reference_from(name: str) -> str:
-    """An image's name with its tag: `busybox` is `busybox:latest`. A digest or an id stays as it
-    is.
-    """
+    """An image's name with its tag: `busybox` is `busybox:latest`. An id stays as it is."""
     if "@" in name or name.startswith("sha256:"):
         return name
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
@@ -96,9 +88,7 @@ def digest_of(image: JSON, reference: str) -> str:
 
 
 def images_from(listed: Sequence[JSON]) -> list[Image]:
-    """`images/json`, one Image for each tag. What has no tag is a leftover layer, and no image to
-    run.
-    """
+    """`images/json`, one Image for each tag. What has no tag is a leftover, not for running."""
     return [
         Image(reference=tag, digest=digest_of(image, tag), size_bytes=int(image.get("Size") or 0))
         for image in listed
@@ -151,9 +141,7 @@ def container_from(container: JSON, image: Image) -> Container:
 
 
 def reservations_from(services: Sequence[JSON]) -> dict[str, tuple[float | None, int | None]]:
-    """What each Swarm service reserves for one of its containers: cores and bytes, by the service's
-    name.
-    """
+    """What each Swarm service reserves for one container: cores and bytes, by its name."""
     found = {}
     for service in services:
         spec = service["Spec"]
@@ -166,15 +154,26 @@ def reservations_from(services: Sequence[JSON]) -> dict[str, tuple[float | None,
 def reserve(
     container: Container, reservations: Mapping[str, tuple[float | None, int | None]]
 ) -> Container:
-    """The container with its Swarm service's reservations, where it has a service that is known."""
+    """The container with its Swarm service's reservations, within its limits."""
     cpus, memory = reservations.get(container.labels.get(SERVICE_LABEL, ""), (None, None))
     if cpus is None and memory is None:
         return container
-    memory = container.memory_reservation_bytes or memory
-    return replace(container, cpu_reservation=cpus, memory_reservation_bytes=memory)
+    return replace(
+        container,
+        cpu_reservation=cap(cpus, container.cpu_limit),
+        memory_reservation_bytes=cap(memory, container.memory_limit_bytes)
+        or container.memory_reservation_bytes,
+    )
 
 
-def host_from(info: JSON, *, name: str, reserved_cpus: float, reserved_memory_bytes: int) -> Host:
+def cap(reserved: Amount | None, limit: Amount | None) -> Amount | None:
+    """Swarm accepts a reservation above the limit, which nothing can use."""
+    return reserved if reserved is None or limit is None else min(reserved, limit)
+
+
+def host_from(
+    info: JSON, *, name: str, reserved_cpus: float | None, reserved_memory_bytes: int | None
+) -> Host:
     """`info` as a Host; its labels are the engine's own and what tells machines apart."""
     swarm = (info.get("Swarm") or {}).get("LocalNodeState") == "active"
     facts = {

@@ -1,5 +1,4 @@
-"""This machine: its identity and its capacity, from files that Linux keeps and from the standard
-library.
+"""This machine: its identity and its capacity, from Linux's files and the standard library.
 
 Inside a container the processes that can be seen are the container's own, so its control group's
 limits, where it has any, are the capacity. `/sys/fs/cgroup` shows them only there: at the root of a

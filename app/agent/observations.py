@@ -20,11 +20,13 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
+    """The machine. What its system reserves is None where the API's own figure shall stay."""
+
     name: str
     cpus: float
     memory_bytes: int
-    reserved_cpus: float = 0.0
-    reserved_memory_bytes: int = 0
+    reserved_cpus: float | None = None
+    reserved_memory_bytes: int | None = None
     engine: str
     engine_version: str
     labels: dict[str, str] = field(default_factory=dict)
@@ -64,7 +66,11 @@ class Observation:
 
     def as_json(self) -> dict[str, Any]:
         """The body of `POST /api/v1/hosts/observe/`."""
-        return asdict(self)
+        body = asdict(self)
+        for name in ("reserved_cpus", "reserved_memory_bytes"):
+            if body["host"][name] is None:
+                del body["host"][name]
+        return body
 
 
 def moment(at: datetime | None = None) -> str:

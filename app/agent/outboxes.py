@@ -51,9 +51,7 @@ class Outbox:
         self._in_flight = []
 
     def settle(self, *, retry: Iterable[Sample] = (), dropped: int = 0) -> None:
-        """The batch was answered: `retry` waits again in its old place, `dropped` were refused for
-        good.
-        """
+        """The batch was answered: `retry` waits again in its place, `dropped` are lost."""
         again = list(retry)
         self.acknowledged += len(self._in_flight) - len(again) - dropped
         self.dropped += dropped

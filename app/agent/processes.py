@@ -112,8 +112,8 @@ class Processes:
         self,
         *,
         host_name: str = "",
-        reserved_cpus: float = 0.0,
-        reserved_memory_bytes: int = 0,
+        reserved_cpus: float | None = None,
+        reserved_memory_bytes: int | None = None,
         table: Table | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

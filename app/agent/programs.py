@@ -20,6 +20,7 @@ from typing import NamedTuple
 OTHER = "other"
 WORTH_BYTES = 16 * 2**20
 WORTH_CORES = 0.01
+LONGEST_NAME = 200
 
 INTERPRETER = re.compile(
     r"(python|pypy|ruby|perl|php|node|nodejs|deno|bun|java|bash|dash|sh|zsh|fish|tclsh|lua)[-\d.]*"
@@ -60,16 +61,18 @@ def program_of(name: str, executable: str, command: Sequence[str]) -> str:
     """The program's name. No argument but the script's name is told: others may be secret."""
     base = PurePath(executable.removesuffix(" (deleted)")).name or name
     interpreter = INTERPRETER.fullmatch(base)
-    if interpreter is None:
-        return base
-    script = script_of(command[1:])
-    return f"{interpreter[1]} {script}" if script else interpreter[1]
+    script = script_of(command[1:]) if interpreter else ""
+    program = " ".join(filter(None, (interpreter[1] if interpreter else base, script)))
+    return printable(program)[:LONGEST_NAME] or "unnamed"
+
+
+def printable(text: str) -> str:
+    """The text without control characters, and without bytes that are no UTF-8."""
+    return "".join(each if each.isprintable() else "?" for each in text).strip()
 
 
 def script_of(arguments: Sequence[str]) -> str:
-    """What an interpreter with these arguments runs: a module, an archive, a script; empty when
-    unknown.
-    """
+    """What an interpreter with these arguments runs: module, archive or script; or nothing."""
     waiting = iter(arguments)
     for argument in waiting:
         if argument in {"-m", "-jar"}:

@@ -1,5 +1,4 @@
-"""What is known of this host's containers here and at the API: the newest observation, and the
-API's ids.
+"""What is known of this host's containers: the newest observation, and the API's ids.
 
 A container that came and went while the API was gone would leave its samples without a container to
 belong to: it is *departed*, and is reported once more, as removed, for as long as samples wait for

@@ -1,6 +1,4 @@
-"""When to do what: ticks that neither drift nor pile up, and a signal that gathers what comes
-together.
-"""
+"""When to do what: ticks that neither drift nor pile up, a signal that gathers."""
 
 import asyncio
 import math
@@ -12,9 +10,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 def next_tick(last: float, interval: float, now: float) -> float:
-    """The first moment after `now` on the grid `last + n * interval`, n >= 1: late ticks are left
-    out.
-    """
+    """The first moment after `now` on the grid `last + n * interval`, n >= 1."""
     return last + interval * max(1, math.floor((now - last) / interval) + 1)
 
 
@@ -30,9 +26,7 @@ async def ticks(
 
 
 class Signal:
-    """Set by many, awaited by one, who takes all that has come together for `settle` seconds as
-    one.
-    """
+    """Set by many, awaited by one, who takes what comes within `settle` seconds as one."""
 
     def __init__(self, settle: float = 0.0, *, sleep: Sleep = asyncio.sleep) -> None:
         self._event = asyncio.Event()

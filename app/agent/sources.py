@@ -7,20 +7,14 @@ from app.agent.observations import Observation, Sample
 
 
 class SourceUnavailableError(Exception):
-    """The source does not answer for now. The message is the cause, and the remedy where one is
-    known.
-    """
+    """The source does not answer for now. The message is the cause, and the remedy if known."""
 
 
 class Source(Protocol):
-    """What the agent asks of a source. Each call is bounded in time and raises
-    SourceUnavailableError.
-    """
+    """What the agent asks of a source. Calls are bounded, and raise SourceUnavailableError."""
 
     async def observe(self, *, full: bool) -> Observation:
-        """All that is there. `full` reads everything anew; otherwise what is known to be unchanged
-        is not.
-        """
+        """All that is there. `full` reads everything anew, otherwise what may have changed."""
 
     async def sample(self) -> list[Sample]:
         """What each running container used since the sample before; nothing on the first call."""
