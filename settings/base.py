@@ -114,6 +114,7 @@ REST_FRAMEWORK = {
         "app.accounts.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["app.accounts.permissions.HasScope"],
+    "DEFAULT_METADATA_CLASS": "app.rest.metadata.SimpleMetadata",
     "DEFAULT_PAGINATION_CLASS": "app.rest.pagination.PageNumberPagination",
     "PAGE_SIZE": 50,
     "DEFAULT_FILTER_BACKENDS": [
