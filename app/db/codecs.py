@@ -23,9 +23,11 @@ from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import asyncpg
+import psycopg
 from django.db.backends.postgresql.psycopg_any import get_adapters_template
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.postgres import types as builtin_types
+from psycopg.types.hstore import HstoreLoader
 from psycopg.types.json import Json, Jsonb
 from psycopg.types.multirange import Multirange
 from psycopg.types.numeric import Float4, Float8, Int2, Int4, Int8, IntNumeric, Oid
@@ -79,12 +81,28 @@ def _describe_list(value: list[Any]) -> Parameter:
         kind = kinds.pop()
         if kind is str:
             return "", value
+        if kind is dict:
+            texts = [None if item is None else _hstore_text(item) for item in value]
+            return "text[]::hstore[]", texts
         if kind in ARRAYS:
             cast = ARRAYS[kind]
             return f"{cast}[]", value
         if kind is int and all(item is None or -INT4 <= item < INT4 for item in value):
             return "int4[]", value
     return _describe_other(value)
+
+
+def _hstore_text(value: dict[Any, Any]) -> str:
+    """A dict is an hstore, as in Django: JSON has its wrapper."""
+    return ", ".join(
+        f"{_quoted(key)}=>{'NULL' if item is None else _quoted(item)}"
+        for key, item in value.items()
+    )
+
+
+def _quoted(value: Any) -> str:
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 RULES: dict[type, Callable[[Any], Parameter]] = {
@@ -113,6 +131,8 @@ RULES: dict[type, Callable[[Any], Parameter]] = {
     Json: _plain("json", _json_text),
     ipaddress.IPv4Address: _plain("inet", str),
     ipaddress.IPv6Address: _plain("inet", str),
+    psycopg.Binary: _plain("bytea", lambda value: bytes(value.obj)),
+    dict: _plain("text::hstore", _hstore_text),
     list: _describe_list,
 }
 
@@ -178,7 +198,7 @@ def _encode_uuid(value: Any) -> bytes:
     return value.bytes if isinstance(value, uuid.UUID) else uuid.UUID(str(value)).bytes
 
 
-AS_PSYCOPG = ("json", "float4", '"char"')
+AS_PSYCOPG = ("json", "float4")
 AS_TEXT = (
     "inet",
     "cidr",
@@ -206,6 +226,18 @@ def _load_range(value: Any) -> Any:
     return Range(value.lower, value.upper, bounds)
 
 
+def _load_hstore(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_load_hstore(item) for item in value]
+    return None if value is None else HstoreLoader(0).load(value.encode())
+
+
+def _load_char(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_load_char(item) for item in value]
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def _load_multirange(value: Any) -> Any:
     return None if value is None else Multirange(_load_range(value))
 
@@ -219,6 +251,10 @@ def column_loaders(attributes: Any) -> list[tuple[int, Callable[[Any], Any]]]:
         name = attribute.type.name
         if name.endswith("multirange"):
             loaders.append((position, _load_multirange))
+        elif name.removesuffix("[]") == "char":
+            loaders.append((position, _load_char))
+        elif name.removesuffix("[]") == "hstore":
+            loaders.append((position, _load_hstore))
         elif name.removesuffix("[]").endswith("range"):
             loaders.append((position, _load_range))
     return loaders
@@ -254,11 +290,10 @@ def encode_timestamp(value: datetime.datetime) -> tuple[int]:
     return ((value.astimezone(datetime.UTC) - EPOCH) // datetime.timedelta(microseconds=1),)
 
 
-async def configure(
-    connection: asyncpg.Connection, time_zone: tuple[str, datetime.tzinfo | None]
+async def configure_time_zone(
+    connection: asyncpg.Connection, name: str, zone: datetime.tzinfo | None
 ) -> None:
-    """Register on a new connection the codecs whose results must equal psycopg's."""
-    name, zone = time_zone
+    """Decode timestamptz in `zone`; without one, as naive datetimes of the zone `name`."""
     if zone is not datetime.UTC:
         await connection.set_type_codec(
             "timestamptz",
@@ -267,6 +302,13 @@ async def configure(
             decoder=timestamp_decoder(zone or zoneinfo.ZoneInfo(name), zone is not None),
             format="tuple",
         )
+
+
+async def configure(
+    connection: asyncpg.Connection, time_zone: tuple[str, datetime.tzinfo | None]
+) -> None:
+    """Register on a new connection the codecs whose results must equal psycopg's."""
+    await configure_time_zone(connection, *time_zone)
     await connection.set_type_codec(
         "uuid", schema="pg_catalog", encoder=_encode_uuid, decoder=_decode_uuid, format="binary"
     )
@@ -278,7 +320,7 @@ async def configure(
         info = builtin_types.get(name)
         if info is not None:
             await connection.set_type_codec(
-                name.strip('"'),
+                name,
                 schema="pg_catalog",
                 encoder=_dump_as_psycopg,
                 decoder=_load_as_psycopg(info.oid),

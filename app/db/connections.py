@@ -11,12 +11,14 @@ prototype.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
+import asyncpg
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, connections
 from django.db.backends.postgresql import base, features, operations
@@ -105,7 +107,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.needs_rollback = True
 
     def is_usable(self) -> bool:
-        return self.connection is not None and not self.connection.raw.is_closed()
+        """True when the server answers on this connection, and would run a query."""
+        if self.connection is None:
+            return False
+        try:
+            bridges.wait(self.connection.command("SELECT 1"))
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        return True
 
     def close_if_health_check_failed(self) -> None:
         pass
@@ -132,25 +141,27 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def perform(self, sql: str, params: Sequence[Any] | None) -> pools.Result:
         """Bind, run, log, and say errors in Django's words."""
         assert self.connection is not None
-        statement, arguments = bind(sql, params)
+        with self.observed(sql, params):
+            statement, arguments = bind(sql, params)
+            return bridges.wait(self.connection.perform(statement, arguments))
+
+    def command(self, sql: str) -> None:
+        """Run transaction control."""
+        assert self.connection is not None
+        with self.observed(sql, None):
+            bridges.wait(self.connection.command(sql))
+
+    @contextlib.contextmanager
+    def observed(self, sql: str, params: Sequence[Any] | None) -> Iterator[None]:
+        """Log what runs inside, and say its errors in Django's words."""
         start = time.monotonic()
         try:
-            return bridges.wait(self.connection.perform(statement, arguments))
+            yield
         except Exception as error:
             raise_translated(error)
             raise
         finally:
             logs.record(self, sql, params, time.monotonic() - start)
-
-    def command(self, sql: str) -> None:
-        """Run transaction control."""
-        assert self.connection is not None
-        start = time.monotonic()
-        with translated():
-            try:
-                bridges.wait(self.connection.command(sql))
-            finally:
-                logs.record(self, sql, None, time.monotonic() - start)
 
     # Transactions: Django's Atomic calls these
 

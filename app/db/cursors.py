@@ -115,8 +115,8 @@ class ServerCursor(Cursor):
 
     def _execute(self, sql: str, params: Sequence[Any] | None) -> None:
         assert self.db.connection is not None
-        statement, arguments = bind(sql, params)
-        with translated():
+        with self.db.observed(sql, params):
+            statement, arguments = bind(sql, params)
             prepared = bridges.wait(self.db.connection.prepare(statement))
             self._statement, self._loaders = prepared.raw, prepared.loaders
             self._portal = bridges.wait(_open(self._statement, arguments))

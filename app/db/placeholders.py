@@ -8,7 +8,7 @@ GROUP BY by its text.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,10 +17,12 @@ from app.db.codecs import Parameter, describe
 _TOKEN = re.compile(r"%(.?)", re.DOTALL)
 
 
-def bind(sql: str, params: Sequence[Any] | None) -> tuple[str, list[Any]]:
+def bind(sql: str, params: Sequence[Any] | Mapping[str, Any] | None) -> tuple[str, list[Any]]:
     """The statement and its arguments. `params` None means that `%` has no meaning in `sql`."""
     if params is None:
         return sql, []
+    if isinstance(params, Mapping):
+        sql, params = _positional(sql, params)
     casts: list[str] = []
     arguments: list[Any] = []
     for value in params:
@@ -30,6 +32,19 @@ def bind(sql: str, params: Sequence[Any] | None) -> tuple[str, list[Any]]:
     if "GROUP BY" in sql and arguments:
         return _share(sql, casts, arguments)
     return rewrite(sql, tuple(casts)), arguments
+
+
+def _positional(sql: str, params: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """`%(name)s` as `%s`, with the parameters in the order of their use."""
+    ordered: list[Any] = []
+
+    def replace(match: re.Match[str]) -> str:
+        if match.group(1) is None:
+            return match.group()
+        ordered.append(params[match.group(1)])
+        return "%s"
+
+    return re.sub(r"%%|%\((\w+)\)s", replace, sql), ordered
 
 
 @lru_cache(maxsize=4096)

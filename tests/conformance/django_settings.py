@@ -1,4 +1,4 @@
-"""Settings for Django's own test suite, run through app.db: see `tests/conformance/run_django_tests.py`."""
+"""Settings for Django's own test suite, run through app.db."""
 
 import os
 from urllib.parse import parse_qsl, unquote, urlsplit

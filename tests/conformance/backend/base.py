@@ -1,13 +1,14 @@
 """A synchronous database backend over `app.db`, so that Django's own test suite can judge it.
 
-Placeholders, codecs, statements, rows, errors and transactions are those of `app.db`, run on asyncpg; only the
-waiting differs: each call drives an event loop of the connection's own until it is done.
+Placeholders, codecs, statements, rows, errors and transactions are those of `app.db`, run on
+asyncpg; only the waiting differs: each call drives an event loop of its own until it is done.
 """
 
 import asyncio
 import contextlib
 
 from app.db import bridges, connections, cursors, pools
+from app.db.codecs import configure_time_zone, psycopg_context
 from app.db.errors import translated
 
 LIMITS = pools.Limits(statements=100)
@@ -23,6 +24,17 @@ class ServerCursor(cursors.ServerCursor):
 
     def fetchmany(self, size=None):
         return self.db.drive(super().fetchmany, size)
+
+
+class Link(pools.Link):
+    """Also what psycopg's `sql.quote()` asks for: Django's schema editor writes literals with it."""
+
+    __slots__ = ("adapters", "connection", "time_zone")
+
+    def __init__(self, raw, size):
+        super().__init__(raw, size)
+        self.adapters = psycopg_context().adapters
+        self.connection = None
 
 
 class DatabaseWrapper(connections.DatabaseWrapper):
@@ -55,7 +67,8 @@ class DatabaseWrapper(connections.DatabaseWrapper):
             entry = {**entry, "NAME": "postgres"}
         with translated():
             raw = self.drive(lambda: bridges.wait(pools.connect(entry, LIMITS)))
-        self.connection = pools.Link(raw, LIMITS.statements)
+        self.connection = Link(raw, LIMITS.statements)
+        self.connection.time_zone = pools.time_zone(entry)
         self.autocommit = True
         self.run_on_commit = []
 
@@ -69,11 +82,33 @@ class DatabaseWrapper(connections.DatabaseWrapper):
 
     def cursor(self):
         self.ensure_connection()
+        if pools.time_zone(self.settings_dict) != self.connection.time_zone:
+            self.ensure_timezone()
         return cursors.Cursor(self)
 
     def chunked_cursor(self):
         self.ensure_connection()
         return cursors.Cursor(self) if self.autocommit else ServerCursor(self)
+
+    def ensure_timezone(self):
+        """The suite switches USE_TZ and TIME_ZONE while it is connected."""
+        if self.connection is None:
+            return False
+        name, zone = pools.time_zone(self.settings_dict)
+        raw = self.connection.raw
+        self.connection.statements.clear()
+        self.connection.time_zone = (name, zone)
+
+        async def change():
+            await raw.execute(f"SET TIME ZONE '{name}'")
+            await raw.reset_type_codec("timestamptz", schema="pg_catalog")
+            await configure_time_zone(raw, name, zone)
+
+        self.loop.run_until_complete(change())
+        return True
+
+    def is_usable(self):
+        return self.drive(super().is_usable)
 
     def perform(self, sql, params):
         return self.drive(super().perform, sql, params)
