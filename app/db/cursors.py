@@ -4,7 +4,7 @@ They wait through the bridge, so they work inside `bridges.run()` only.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import InterfaceError, NotSupportedError
 
@@ -15,6 +15,18 @@ from app.db.placeholders import bind
 
 if TYPE_CHECKING:
     from app.db.connections import DatabaseWrapper
+
+
+class Column(NamedTuple):
+    """DB-API's description of a column; PostgreSQL's extended protocol gives no sizes."""
+
+    name: str
+    type_code: int
+    display_size: None = None
+    internal_size: None = None
+    precision: None = None
+    scale: None = None
+    null_ok: None = None
 
 
 class Cursor:
@@ -45,11 +57,11 @@ class Cursor:
         self._is_closed = True
 
     @property
-    def description(self) -> list[tuple[Any, ...]] | None:
-        """(name, type oid, None, ...) of each column; None when the statement returns no rows."""
+    def description(self) -> list[Column] | None:
+        """Each column's name and type; None when the statement returns no rows."""
         if self._statement is None or not (attributes := self._statement.get_attributes()):
             return None
-        return [(a.name, a.type.oid, None, None, None, None, None) for a in attributes]
+        return [Column(attribute.name, attribute.type.oid) for attribute in attributes]
 
     def execute(self, sql: str, params: Sequence[Any] | None = None) -> None:
         if self.db.execute_wrappers:

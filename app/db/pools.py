@@ -360,7 +360,7 @@ def time_zone(entry: dict[str, Any]) -> tuple[str, datetime.tzinfo | None]:
 
 async def connect(entry: dict[str, Any], limits: Limits) -> asyncpg.Connection:
     """A new connection by an entry of DATABASES, with the codecs in place."""
-    raw = await asyncpg.connect(
+    raw: asyncpg.Connection = await asyncpg.connect(
         **connection_arguments(entry, limits), timeout=limits.connect_seconds
     )
     try:

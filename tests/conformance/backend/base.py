@@ -27,7 +27,7 @@ class ServerCursor(cursors.ServerCursor):
 
 
 class Link(pools.Link):
-    """Also what psycopg's `sql.quote()` asks for: Django's schema editor writes literals with it."""
+    """Also what psycopg's `sql.quote()` asks for; Django's schema editor calls it."""
 
     __slots__ = ("adapters", "connection", "time_zone")
 

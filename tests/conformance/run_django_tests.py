@@ -1,0 +1,98 @@
+"""Run Django's own test suite through app.db, from Django's source distribution.
+
+    python tests/conformance/run_django_tests.py [label ...]
+
+DATABASE_URL names the server; it needs PostgreSQL's contrib extensions (any distribution has them).
+The source is taken from DJANGO_SOURCE, or fetched with pip, in the version that is installed.
+"""
+
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import django
+import psycopg
+
+ROOT = Path(__file__).resolve().parents[2]
+
+LABELS = [
+    "aggregation",
+    "aggregation_regress",
+    "annotations",
+    "basic",
+    "bulk_create",
+    "custom_lookups",
+    "datatypes",
+    "dates",
+    "datetimes",
+    "db_functions",
+    "defer",
+    "delete",
+    "distinct_on_fields",
+    "expressions",
+    "expressions_case",
+    "expressions_window",
+    "extra_regress",
+    "foreign_object",
+    "from_db_value",
+    "generic_relations",
+    "get_or_create",
+    "lookup",
+    "m2m_through",
+    "many_to_many",
+    "many_to_one",
+    "model_fields",
+    "model_inheritance",
+    "null_queries",
+    "one_to_one",
+    "ordering",
+    "postgres_tests",
+    "prefetch_related",
+    "queries",
+    "raw_query",
+    "select_for_update",
+    "select_related",
+    "timezones",
+    "transactions",
+    "update",
+    "update_only_fields",
+]
+
+
+def source() -> Path:
+    """The directory of Django's tests, fetched on the first run."""
+    if "DJANGO_SOURCE" in os.environ:
+        return Path(os.environ["DJANGO_SOURCE"]) / "tests"
+    version = django.get_version()
+    directory = ROOT / "var" / "django"
+    tree = directory / f"django-{version}"
+    if not tree.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--no-binary", "django", f"django=={version}", "--dest", str(directory)]
+        subprocess.run(command, check=True)
+        with tarfile.open(directory / f"django-{version}.tar.gz") as archive:
+            archive.extractall(directory, filter="data")
+    return tree / "tests"
+
+
+def drop_leftovers(url: str) -> None:
+    """Drop the databases of a run that was cut short."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in ("test_app_db", "test_app_db_other"):
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def main(labels: list[str]) -> int:
+    tests = source()
+    drop_leftovers(os.environ["DATABASE_URL"])
+    command = [sys.executable, "runtests.py", "--settings=tests.conformance.django_settings"]
+    command += ["--parallel=1", "--noinput", *(labels or LABELS)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    return subprocess.run(command, cwd=tests, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
