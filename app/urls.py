@@ -43,8 +43,11 @@ class Router(DefaultRouter):
         return StowageView.as_view(api_root_dict=resources | MORE_ADDRESSES)
 
 
+ROUTERS = [accounts.router, fleet.router]
+
 router = Router()
-router.registry = [*fleet.router.registry, *accounts.router.registry]
+for one in ROUTERS:
+    router.registry.extend(one.registry)
 
 
 async def home(request: HttpRequest) -> HttpResponse:

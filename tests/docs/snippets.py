@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-TITLE = re.compile(r"# (\S+\.\w+)(, at its end)?\n")
+TITLE = re.compile(r"# (\S+\.\w+)(, at its end|, \w+ lines changed)?\n")
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,34 @@ class Snippet:
         title = TITLE.match(self.text)
         return title.group(1) if title else None
 
-    @property
-    def is_addition(self) -> bool:
+    def apply(self, root: Path) -> None:
+        """Do to the file below `root` what the snippet's first line says."""
         title = TITLE.match(self.text)
-        return bool(title and title.group(2))
+        assert title
+        path, kind, lines = root / title.group(1), title.group(2) or "", self.text.splitlines()[1:]
+        if kind.endswith("changed"):
+            path.write_text(change(path.read_text(), lines))
+        else:
+            with path.open("a" if kind else "w") as file:
+                file.write("\n".join(["", *lines, ""]) if kind else self.text)
 
     @property
     def commands(self) -> list[str]:
         return [line[2:] for line in self.text.splitlines() if line.startswith("$ ")]
+
+
+def change(text: str, lines: list[str]) -> str:
+    """An import joins the others; an assignment takes the place of the one to the same name."""
+    for line in lines:
+        if line.startswith(("from ", "import ")):
+            first = re.search(r"^from app", text, re.MULTILINE)
+            assert first
+            text = f"{text[: first.start()]}{line}\n{text[first.start() :]}"
+        else:
+            name = line.partition(" = ")[0]
+            text, count = re.subn(rf"^{name} = .*$", line, text, flags=re.MULTILINE)
+            assert count == 1, f"{name} is assigned {count} times"
+    return text
 
 
 def snippets(document: str) -> list[Snippet]:

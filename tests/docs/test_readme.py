@@ -83,7 +83,7 @@ def test_five_steps_make_a_resource_that_lists_creates_and_refuses(
     environment = {
         **os.environ,
         "DATABASE_URL": database_url,
-        "DJANGO_SETTINGS_MODULE": "settings.development",
+        "DJANGO_SETTINGS_MODULE": "settings.test",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
 
@@ -96,9 +96,7 @@ def test_five_steps_make_a_resource_that_lists_creates_and_refuses(
 
     for snippet in snippets("README.md"):
         if snippet.target:
-            mode = "a" if snippet.is_addition else "w"
-            with (copy / snippet.target).open(mode) as file:
-                file.write(f"\n{snippet.text}" if snippet.is_addition else snippet.text)
+            snippet.apply(copy)
         for command in snippet.commands:
             if "cranes" in command:
                 run("bash", "-c", command.replace(".venv/bin/python", sys.executable))
