@@ -1,7 +1,7 @@
 """The composition root: what is mounted where.
 
 /                   to the API
-/healthz /readyz    for orchestrators
+/healthz /readyz    for orchestrators; answered by `app.ops.middleware` before the rest
 /auth/              log in and out, where the browsable API is on
 /api/v1/            the API; what it has no view for is answered by `UnknownEndpointView`
 """
@@ -16,7 +16,6 @@ from rest_framework.settings import api_settings
 from app.accounts import urls as accounts
 from app.fleet import urls as fleet
 from app.ops import error_pages
-from app.ops import urls as ops
 from app.rest.permissions import AllowAny
 from app.rest.routers import APIRootView, DefaultRouter
 
@@ -55,7 +54,6 @@ async def home(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    *ops.urlpatterns,
     path("", home, name="home"),
     path("api/v1/", include([*router.urls, *accounts.urlpatterns, *fleet.urlpatterns])),
     re_path("^api/", error_pages.UnknownEndpointView.as_view()),

@@ -27,6 +27,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "app.ops.middleware.ProbeMiddleware",
+    "app.ops.middleware.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -94,16 +96,22 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
+        "bare": {"format": "{message}", "style": "{"},
         "plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "plain"},
+        "requests": {"class": "logging.StreamHandler", "formatter": "bare"},
+    },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "app": {"level": LOG_LEVEL},
+        "app.ops.requests": {"handlers": ["requests"], "level": "INFO", "propagate": False},
         "django": {"handlers": [], "level": "ERROR", "propagate": True},
         "django.security.DisallowedHost": {"level": "CRITICAL"},  # scanners, all day long
     },
 }
+DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 0, minimum=0)  # not ready, yet serving, on SIGTERM
 REQUEST_LOG = env.flag("REQUEST_LOG")  # one line of JSON for each request, by app.ops.middleware
 
 REST_FRAMEWORK = {

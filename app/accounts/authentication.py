@@ -27,9 +27,7 @@ class TokenAuthentication(BaseAuthentication):
 
     realm = "stowage"
 
-    async def authenticate(  # type: ignore[override]
-        self, request: Any
-    ) -> tuple[User, Token] | None:
+    async def authenticate(self, request: Any) -> tuple[User, Token] | None:
         text = _presented(request.META.get("HTTP_AUTHORIZATION", ""))
         if text is None:
             return None
@@ -68,9 +66,7 @@ class TokenAuthentication(BaseAuthentication):
 class SessionAuthentication(BaseAuthentication):
     """The session of the browsable API. Whatever changes something must carry the CSRF token."""
 
-    async def authenticate(  # type: ignore[override]
-        self, request: Any
-    ) -> tuple[User, None] | None:
+    async def authenticate(self, request: Any) -> tuple[User, None] | None:
         auser = getattr(request._request, "auser", None)  # noqa: SLF001 - DRF's own way to Django's
         user = None if auser is None else await auser()
         if user is None or not user.is_authenticated or not user.is_active:
@@ -82,9 +78,9 @@ class SessionAuthentication(BaseAuthentication):
         """Raises PermissionDenied unless the CSRF token matches; safe methods need none."""
         if request.method not in {"GET", "HEAD", "OPTIONS"}:
             await request.aload()  # the token may stand in a form's field
-        check = CSRFCheck(lambda _: None)  # type: ignore[arg-type]
+        check = CSRFCheck(lambda _: None)
         check.process_request(request)
-        reason = check.process_view(request, None, (), {})  # type: ignore[arg-type]
+        reason = check.process_view(request, None, (), {})
         if reason:
             raise PermissionDenied(f"CSRF check failed: {reason}", code="csrf_failed")
 

@@ -20,7 +20,7 @@ ANY = "any"
 
 
 class HasScope(BasePermission):
-    async def has_permission(self, request: Any, view: Any) -> bool:  # type: ignore[override]
+    async def has_permission(self, request: Any, view: Any) -> bool:
         if not request.user or not request.user.is_authenticated:
             return False
         needed = required_scope(request.method, view)
@@ -34,7 +34,7 @@ class ManagesOwnTokens(HasScope):
     """Someone logged in may manage their own tokens, viewers too; a token needs `write` to make
     others."""
 
-    async def has_permission(self, request: Any, view: Any) -> bool:  # type: ignore[override]
+    async def has_permission(self, request: Any, view: Any) -> bool:
         is_in_session = request.auth is None and request.user and request.user.is_authenticated
         return is_in_session or await super().has_permission(request, view)
 

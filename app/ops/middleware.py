@@ -1,9 +1,4 @@
-"""One line of JSON a request, on the logger `app.ops.requests`; off unless settings.REQUEST_LOG.
-
-    {"method": "GET", "path": "/api/v1/hosts/<pk>/", "status": 200, "duration_ms": 1.9}
-
-The path is the route's template: identifiers, queries and headers, where secrets travel, stay out.
-"""
+"""What every request passes first: probes are answered, the others may leave a line in the log."""
 
 import json
 import logging
@@ -18,6 +13,8 @@ from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from app.ops import views
+
 # A named group of a regular expression, which may hold one more level of brackets.
 _GROUP = re.compile(r"\(\?P<(\w+)>[^()]*(?:\([^()]*\)[^()]*)*\)")
 _ANCHORS = re.compile(r"\\Z|[\^$?\\]")
@@ -25,12 +22,41 @@ _ANCHORS = re.compile(r"\\Z|[\^$?\\]")
 logger = logging.getLogger("app.ops.requests")
 
 
-class RequestLogMiddleware:
+GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+PROBES = {"/healthz": views.healthz, "/readyz": views.readyz}
+
+
+class ProbeMiddleware:
+    """Answers /healthz and /readyz before anything else can refuse them: whoever probes speaks
+    plain HTTP, to an address that is in no ALLOWED_HOSTS."""
+
     sync_capable = False
     async_capable = True
 
-    def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]]) -> None:
-        if not getattr(settings, "REQUEST_LOG", False):
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        markcoroutinefunction(self)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        probe = PROBES.get(request.path_info)
+        return await (self.get_response if probe is None else probe)(request)
+
+
+class RequestLogMiddleware:
+    """One line of JSON a request on the logger `app.ops.requests`; only with settings.REQUEST_LOG.
+
+        {"method": "GET", "path": "/api/v1/hosts/<pk>/", "status": 200, "duration_ms": 1.9}
+
+    The path is the route's template: identifiers, queries and headers, where secrets travel, stay
+    out.
+    """
+
+    sync_capable = False
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        if not settings.REQUEST_LOG:
             raise MiddlewareNotUsed
         self.get_response = get_response
         markcoroutinefunction(self)

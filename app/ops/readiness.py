@@ -13,23 +13,11 @@ from django.db.migrations.loader import MigrationLoader
 
 from app import db
 from app.errors import Unavailable
+from app.ops.draining import draining
 
 TIMEOUT_SECONDS = 2.0
 
 Migration = tuple[str, str]  # an app's label and the migration's name
-
-
-class Draining:
-    """Switched on once, by whoever stops the process; never off again."""
-
-    def __init__(self) -> None:
-        self.is_on = False
-
-    def start(self) -> None:
-        self.is_on = True
-
-
-draining = Draining()
 
 
 def read_migrations() -> dict[Migration, frozenset[Migration]]:

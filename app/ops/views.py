@@ -1,15 +1,18 @@
 """Health for orchestrators and load balancers. Plain views: no authentication, no negotiation."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
 
 from app.ops import readiness
 
 
+@require_safe
 async def healthz(request: HttpRequest) -> HttpResponse:
     """200: the process answers. It asks nothing of the database, whose failure must not kill it."""
     return HttpResponse(b"ok\n", content_type="text/plain")
 
 
+@require_safe
 async def readyz(request: HttpRequest) -> HttpResponse:
     """200 when this process may be sent requests, else 503 with what is missing."""
     obstacles = await readiness.find_obstacles()
