@@ -6,6 +6,7 @@ takes it away when it stops, so that a run leaves the fleet as it found it.
 
 import itertools
 import json
+import logging
 import random
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +28,10 @@ def add_arguments(parser: LocustArgumentParser) -> None:
     parser.add_argument("--operator-token", required=True, help="a token with read and write")
     parser.add_argument("--agent-token", required=True, help="a token with the agent's scope")
     parser.add_argument("--run-name", default="load", help="prefix of what this run creates")
+
+
+# Locust's own tables would say the same again.
+logging.getLogger("locust.stats_logger").setLevel(logging.ERROR)
 
 
 @events.quitting.add_listener

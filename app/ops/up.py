@@ -101,7 +101,8 @@ def holder_of(port: int) -> str:
 
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
-            if connection.status == "LISTEN" and connection.laddr.port == port and connection.pid:
+            listens = connection.status == "LISTEN" and connection.laddr[1:] == (port,)
+            if listens and connection.pid:
                 name = psutil.Process(connection.pid).name()
                 return f" by {name} (process {connection.pid})"
     return ""
