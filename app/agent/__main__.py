@@ -8,7 +8,7 @@ import signal
 import sys
 
 from app.agent import configuration
-from app.agent.agents import FIRST_SAMPLE_SECONDS, Agent
+from app.agent.agents import Agent, Pace
 from app.agent.clients import Client
 from app.agent.configuration import Configuration
 from app.agent.containers import Containers
@@ -17,6 +17,7 @@ from app.agent.processes import Processes
 from app.agent.sources import Source, SourceUnavailableError
 from settings.env import SettingsError
 
+READING_SECONDS = 1.0  # between the two readings of `--once`
 UNAVAILABLE, MISCONFIGURED = 1, 2
 
 logger = logging.getLogger("app.agent")
@@ -66,7 +67,7 @@ async def report(configured: Configuration) -> None:
     agent = Agent(
         source=source,
         reporter=client,
-        interval_seconds=configured.interval_seconds,
+        pace=Pace(interval=configured.interval_seconds),
         buffer_samples=configured.buffer_samples,
         source_name=name,
     )
@@ -89,7 +90,7 @@ async def show(configured: Configuration) -> None:
     try:
         observation = await source.observe(full=True)
         await source.sample()
-        await asyncio.sleep(FIRST_SAMPLE_SECONDS)
+        await asyncio.sleep(READING_SECONDS)
         usage = [sample._asdict() for sample in await source.sample()]
     finally:
         await source.close()

@@ -13,6 +13,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from app.agent.backoffs import Backoff
 from app.agent.deliveries import Delivery, Reporter
@@ -22,13 +23,17 @@ from app.agent.rosters import Roster
 from app.agent.schedules import Signal, ticks
 from app.agent.sources import Source, SourceUnavailableError
 
-RELIST_SECONDS = 60.0
-SETTLE_SECONDS = 1.0  # changes that come together make one observation
-FLUSH_SECONDS = 5.0
-ENGINE_BACKOFF_SECONDS = 15.0
-FIRST_SAMPLE_SECONDS = (
-    1.0  # after the first reading, so that the first figures do not take an interval
-)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often what is done, in seconds."""
+
+    interval: float
+    first_sample: float = 1.0  # after the first reading: the first figures don't take an interval
+    settle: float = 1.0  # changes that come together make one observation
+    relist: float = 60.0
+    source_backoff: float = 15.0
+    flush: float = 5.0
 
 
 class Agent:
@@ -39,7 +44,7 @@ class Agent:
         *,
         source: Source,
         reporter: Reporter,
-        interval_seconds: float,
+        pace: Pace,
         buffer_samples: int,
         source_name: str = "source",
         draw: Callable[[], float] = random.random,
@@ -51,23 +56,23 @@ class Agent:
             reporter,
             roster=self.roster,
             outbox=self.outbox,
-            interval_seconds=interval_seconds,
+            interval_seconds=pace.interval,
             draw=draw,
         )
         self._source = source
-        self._interval = interval_seconds
+        self._pace = pace
         self._draw = draw
-        self._signal = Signal(SETTLE_SECONDS)
+        self._signal = Signal(pace.settle)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Works until `stop` is set, then sends what is left, for FLUSH_SECONDS at most."""
+        """Works until `stop` is set, then sends what is left, for a bounded time."""
         async with asyncio.TaskGroup() as group:
             work = (self._watch(), self._observe(), self._sample(), self.delivery.run())
             tasks = [group.create_task(part) for part in work]
             await stop.wait()
             for task in tasks:
                 task.cancel()
-        await self.delivery.flush(FLUSH_SECONDS)
+        await self.delivery.flush(self._pace.flush)
 
     async def _watch(self) -> None:
         backoff = self._source_backoff()
@@ -95,12 +100,12 @@ class Agent:
             backoff.succeed()
             self.source_link.restore(self.roster.describe())
             self.delivery.report()
-            full = not await self._signal.wait(RELIST_SECONDS)
+            full = not await self._signal.wait(self._pace.relist)
 
     async def _sample(self) -> None:
         await self._take_sample()
-        await asyncio.sleep(min(FIRST_SAMPLE_SECONDS, self._interval))
-        async with aclosing(ticks(self._interval)) as moments:
+        await asyncio.sleep(min(self._pace.first_sample, self._pace.interval))
+        async with aclosing(ticks(self._pace.interval)) as moments:
             async for _ in moments:
                 await self._take_sample()
 
@@ -119,4 +124,4 @@ class Agent:
         self.source_link.lose(str(error), "it is tried again until it answers")
 
     def _source_backoff(self) -> Backoff:
-        return Backoff(self._draw, longest_seconds=ENGINE_BACKOFF_SECONDS)
+        return Backoff(self._draw, longest_seconds=self._pace.source_backoff)

@@ -1,6 +1,7 @@
 """The API as the agent sees it: two calls, each bounded in time, that answer and never raise."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -42,7 +43,9 @@ class Client:
         try:
             try:
                 return await self._try(path, content, media_type)
-            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+            except (aiohttp.ClientConnectorError, TimeoutError):
+                raise
+            except (aiohttp.ServerDisconnectedError, OSError):
                 return await self._try(path, content, media_type)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Answer(Verdict.LATER, cause_of(error))
@@ -88,5 +91,6 @@ def cause_of(error: BaseException) -> str:
         return "it cut the connection"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not trusted: {error.certificate_error}"
-    root: BaseException = getattr(error, "os_error", None) or error
-    return str(root) or type(root).__name__
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__

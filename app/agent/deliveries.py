@@ -72,7 +72,7 @@ class Delivery:
         self._answered = 0  # observations that the API answered
         self._questioned: dict[str, int] = {}  # containers that the API did not know, and when
         self._dropped_before = 0
-        self._complaint = ""
+        self._complaints: dict[str, str] = {}
         self._is_skewed = False
 
     def report(self) -> None:
@@ -83,9 +83,9 @@ class Delivery:
         """Takes what was sampled just now."""
         before = self._outbox.dropped
         self._outbox.put(samples)
-        if self._outbox.dropped > before and self.link.is_up is not True:
+        if self._outbox.dropped > before:
             self._complain(
-                f"the buffer of {self._outbox.bound} samples is full, the oldest go first"
+                "buffer", f"the buffer of {self._outbox.bound} samples is full, the oldest go first"
             )
         self._tick = len(samples)
         self._work.set()
@@ -124,7 +124,7 @@ class Delivery:
         if answer.verdict in {Verdict.UNFIT, Verdict.TOO_LARGE}:
             self._roster.set_aside()
             self._answered += 1
-            self._complain(f"the API refuses what was observed: {answer.reason}")
+            self._complain("list", f"the API refuses what was observed: {answer.reason}")
             return 0.0
         if answer.verdict is not Verdict.ACCEPTED:
             return self._fail(answer)
@@ -132,6 +132,7 @@ class Delivery:
         self._roster.learn(answer.body.get("containers") or {}, waiting)
         self._answered += 1
         self._questioned = {key: at for key, at in self._questioned.items() if key in waiting}
+        self._complaints.pop("list", None)
         self._succeed(answer)
         return 0.0
 
@@ -172,9 +173,13 @@ class Delivery:
         self._outbox.settle(retry=retry, dropped=len(complaints))
         self._size = min(self._largest, self._size * 2)
         if complaints:
-            self._complain(f"the API rejects samples, which are dropped: {complaints[0]}")
+            self._complain(
+                "samples", f"the API rejects samples, which are dropped: {complaints[0]}"
+            )
         elif not retry:
-            self._complaint = ""
+            self._complaints.pop("samples", None)
+        if not len(self._outbox):
+            self._complaints.pop("buffer", None)
         if any(id_ is not None for id_ in ids):
             self._succeed(answer)
 
@@ -191,7 +196,9 @@ class Delivery:
         if count == 1:
             self._outbox.settle(dropped=1)
             self._size = self._largest
-            self._complain(f"the API refuses a sample, which is dropped: {answer.reason}")
+            self._complain(
+                "samples", f"the API refuses a sample, which is dropped: {answer.reason}"
+            )
             return
         self._outbox.give_back()
         self._size = count // 2
@@ -239,8 +246,8 @@ class Delivery:
             logger.info("clock agrees with the API's again")
         self._is_skewed = is_skewed
 
-    def _complain(self, complaint: str) -> None:
-        """Says so once, until the next batch without a fault."""
-        if complaint != self._complaint:
+    def _complain(self, topic: str, complaint: str) -> None:
+        """Says so once, until things are well or the complaint is another."""
+        if complaint != self._complaints.get(topic):
             logger.warning("%s", complaint)
-        self._complaint = complaint
+        self._complaints[topic] = complaint

@@ -4,11 +4,18 @@ import asyncio
 import itertools
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+
+
+async def until(condition: Callable[[], object], seconds: float = 4.0) -> None:
+    """Waits for what another task, or another process, brings about."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - nobody can tell us
+            await asyncio.sleep(0.005)
 
 
 @dataclass
