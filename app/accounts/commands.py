@@ -19,11 +19,8 @@ class AsyncCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             asyncio.run(self._run(**options))
-        except Invalid as error:
-            reasons = [f"{name}: {' '.join(texts)}" for name, texts in error.fields.items()]
-            raise CommandError(" ".join([error.detail, *reasons])) from error
         except DomainError as error:
-            raise CommandError(error.detail) from error
+            raise CommandError(in_one_line(error)) from error
 
     async def _run(self, **options: Any) -> None:
         await db.open()
@@ -31,3 +28,10 @@ class AsyncCommand(BaseCommand):
             await self.ahandle(**options)
         finally:
             await db.close()
+
+
+def in_one_line(error: DomainError) -> str:
+    """What went wrong, and for each field that is to blame, why."""
+    fields = error.fields if isinstance(error, Invalid) else {}
+    reasons = [f"{name}: {' '.join(texts)}" for name, texts in fields.items()]
+    return " ".join([error.detail, *reasons])

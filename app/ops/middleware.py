@@ -77,9 +77,9 @@ class RequestLogMiddleware:
 def path_template(request: HttpRequest) -> str:
     """The route that answered, as `/api/v1/hosts/<pk>/`; `(no route)` when none did."""
     match = request.resolver_match
-    return _readable(match.route) if match is not None else "(no route)"
+    return readable_route(match.route) if match is not None else "(no route)"
 
 
 @lru_cache(maxsize=1024)
-def _readable(route: str) -> str:
+def readable_route(route: str) -> str:
     return "/" + _ANCHORS.sub("", _GROUP.sub(r"<\1>", route)).lstrip("/")
