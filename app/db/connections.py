@@ -63,7 +63,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def pg_version(self) -> int:
         pool = current_pool()
         if not pool.server_version:
+            # Asked through `features`, this is the prototype: it must not keep a connection.
+            is_borrowed = self.connection is None
             self.ensure_connection()
+            if is_borrowed:
+                self.release()
         return pool.server_version
 
     # What opens and closes
@@ -273,6 +277,7 @@ def new_wrapper() -> DatabaseWrapper:
     wrapper = object.__new__(DatabaseWrapper)
     state = wrapper.__dict__
     state.update(_prototype.__dict__)
+    state["connection"] = None
     state["savepoint_ids"] = []
     state["atomic_blocks"] = []
     state["run_on_commit"] = []

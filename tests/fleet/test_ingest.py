@@ -222,6 +222,7 @@ class TestReading:
     async def test_list_takes_one_query(self, agent: APIClient, reader: APIClient) -> None:
         ids = await running(3)
         await agent.post(USAGE, [sample(one) for one in ids])
+        await reader.get(USAGE)
         with assert_num_queries(2):  # the token, the page
             await reader.get(USAGE)
 
@@ -242,7 +243,7 @@ async def test_same_batch_sent_at_the_same_time_is_stored_once(client_with: Clie
 
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("committed")
-async def test_samples_and_deletion_of_their_container_do_not_collide(
+async def test_samples_do_not_collide_with_deletion_of_their_host(
     client_with: ClientOf,
 ) -> None:
     agent = await client_with("agent")
