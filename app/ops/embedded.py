@@ -124,6 +124,14 @@ def is_running(directory: Path) -> bool:
     return _server_process(directory) is not None
 
 
+def last_words(directory: Path) -> str:
+    """The worst of what the server said latest, in one line."""
+    with log_file(directory).open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
+        lines = log.read().decode(errors="replace").splitlines()[-15:]
+    return _worst(lines)
+
+
 def log_file(directory: Path) -> Path:
     """What the server says: beside its data, for it can't be inside before that is there."""
     return directory.with_name(f"{directory.name}.log")
@@ -282,14 +290,16 @@ def _explain(lines: list[str], directory: Path) -> str:
             f"The disk under {directory.parent} is full. Free some, or set DATABASE_URL to a "
             "server elsewhere."
         )
-    marks = ("PANIC:", "FATAL:", "error:", "initdb:")
-    said = (
-        [line for mark in marks for line in lines if mark in line] or lines or ["no reason given"]
-    )
     return (
-        f"The embedded PostgreSQL under {directory} did not start: {said[0].strip()}. "
+        f"The embedded PostgreSQL under {directory} did not start: {_worst(lines)}. "
         f"See {log_file(directory)}, or set DATABASE_URL to a server elsewhere."
     )
+
+
+def _worst(lines: list[str]) -> str:
+    marks = ("PANIC:", "FATAL:", "error:", "initdb:")
+    said = [line for mark in marks for line in lines if mark in line] or lines[-1:] or ["no reason"]
+    return said[0].strip().rstrip(".")
 
 
 # Who runs there

@@ -4,12 +4,14 @@ Importing this module sets Django up, which reads DATABASE_URL.
 """
 
 import contextlib
+import re
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import django
+import psycopg
 
 from settings import env
 
@@ -17,7 +19,7 @@ env.put("DJANGO_SETTINGS_MODULE", env.text("DJANGO_SETTINGS_MODULE", "settings.d
 django.setup()
 
 from django.core.management import call_command  # noqa: E402 - Django is set up first
-from django.db import OperationalError, connection  # noqa: E402
+from django.db import DatabaseError, connection  # noqa: E402
 from django.db.migrations.executor import MigrationExecutor  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
@@ -26,7 +28,8 @@ from app.accounts import services  # noqa: E402
 from app.accounts.models import Token, User  # noqa: E402
 
 ADMINISTRATOR = "admin"
-RUN_DAYS = 30
+LIFETIME = timedelta(hours=12)
+CONNECT_SECONDS = 10
 
 
 class PreparationError(Exception):
@@ -52,7 +55,7 @@ class Prepared:
             f"  Browse   {url}/api/v1/",
             f"  Picture  {report}?format=svg",
             f"  Try      curl -H 'Authorization: Bearer {self.reader_token}' {report}",
-            "           (this token only reads, and ends with this run)",
+            "           (this token only reads; it ends with this run, or after 12 hours)",
         ]
         if self.password is None:
             lines += [
@@ -69,19 +72,49 @@ class Prepared:
         return "\n".join([*lines, "", "Ctrl-C stops all of it; the data is kept.", ""])
 
 
+# What the driver says, and what helps. The first line that fits.
+REMEDIES = {
+    "password authentication failed": "Correct user and password",
+    "no password supplied": "Add the password: postgresql://user:password@…",
+    "does not exist": "Create it, or correct the name",
+    "failed to resolve host": "Correct the host",
+    "invalid response to SSL": "What answers there is no PostgreSQL: correct host and port",
+    "expected authentication": "What answers there is no PostgreSQL: correct host and port",
+    "Connection refused": "Start PostgreSQL there, or correct host and port",
+    "No such file": "Start PostgreSQL there, or correct the directory of its socket",
+    "timeout": "Correct host and port, or let this machine through to it",
+    "permission denied": "Let the user create tables there (GRANT CREATE ON SCHEMA public)",
+    "No space left": "Free some of its disk",
+}
+
+
+def explain(error: Exception) -> str:
+    """One line for a person: what the database says, and what to do about DATABASE_URL."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [repr(error)]
+    cause = re.sub(r"^connection (failed|is bad): ", "", lines[0]).rstrip(".")
+    remedy = next((told for sign, told in REMEDIES.items() if sign in cause), "Correct it")
+    return f"DATABASE_URL: {cause}. {remedy}, or unset DATABASE_URL for the embedded PostgreSQL."
+
+
 def migrate() -> None:
-    """Apply what is not applied yet. Raises PreparationError when the database can't be reached."""
+    """Apply what is not applied yet. Raises PreparationError when the database won't have it."""
     try:
+        check_reachable()
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             call_command("migrate", interactive=False, verbosity=0)
-    except OperationalError as error:
-        cause = str(error).strip().splitlines()[-1]
-        raise PreparationError(
-            f"DATABASE_URL: {cause}. Mend it, or unset it for the embedded one."
-        ) from error
+    except (DatabaseError, psycopg.Error) as error:
+        raise PreparationError(explain(error)) from error
     finally:
         connection.close()
+
+
+def check_reachable() -> None:
+    """Connect, waiting no longer than `CONNECT_SECONDS`: Django itself waits for minutes."""
+    parameters = {"connect_timeout": CONNECT_SECONDS, **connection.get_connection_params()}
+    for name in ("cursor_factory", "context", "prepare_threshold"):
+        parameters.pop(name, None)
+    psycopg.connect(**parameters).close()
 
 
 @contextlib.asynccontextmanager
@@ -94,17 +127,21 @@ async def database() -> AsyncIterator[None]:
         await db.close()
 
 
-async def prepare() -> Prepared:
-    """Mint this run's tokens; on the first run make an administrator and a token as well."""
+async def prepare(place: str) -> Prepared:
+    """Mint this run's tokens; on the first run make an administrator and a token as well. `place`
+    tells this run from those of other machines on the same database: what an earlier run at the
+    same place left behind when it was killed is taken back."""
+    names = f"agent of {place}", f"printed by make up on {place}"
     async with database():
+        await Token.objects.filter(name__in=names).adelete()
         administrator, password = await get_or_create_administrator()
         prepared = Prepared(password=password)
         if password is not None:
             _, prepared.token = await services.create_token(
                 user=administrator, name="first run", scopes=["read", "write"]
             )
-        prepared.agent_token = await mint(prepared, administrator, "agent of this run", "agent")
-        prepared.reader_token = await mint(prepared, administrator, "printed by make up", "read")
+        prepared.agent_token = await mint(prepared, administrator, names[0], "agent", lifetime=None)
+        prepared.reader_token = await mint(prepared, administrator, names[1], "read")
         return prepared
 
 
@@ -118,11 +155,15 @@ async def get_or_create_administrator() -> tuple[User, str | None]:
     return made, password
 
 
-async def mint(prepared: Prepared, user: User, name: str, *scopes: str) -> str:
+async def mint(
+    prepared: Prepared, user: User, name: str, *scopes: str, lifetime: timedelta | None = LIFETIME
+) -> str:
     """A token that `revoke` takes back; it expires by itself, should nobody come to that."""
-    expires_at = timezone.now() + timedelta(days=RUN_DAYS)
     token, text = await services.create_token(
-        user=user, name=name, scopes=scopes, expires_at=expires_at
+        user=user,
+        name=name,
+        scopes=scopes,
+        expires_at=None if lifetime is None else timezone.now() + lifetime,
     )
     prepared.minted.append(token)
     return text
