@@ -1,7 +1,23 @@
 """How accounts read over the API. A token's digest appears nowhere, its text once, in `create`."""
 
+from typing import Any
+
 from app.accounts.models import Membership, Scope, Token, User
 from app.rest import serializers
+
+
+class ScopesField(serializers.MultipleChoiceField):
+    """Scopes, each once, in the order of `Scope`; a select in the browsable API's form."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=Scope.choices, allow_empty=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        chosen = super().to_internal_value(data)
+        return [scope for scope in Scope.values if scope in chosen]
+
+    def to_representation(self, value: Any) -> list[str]:
+        return list(value)
 
 
 class MembershipSerializer(serializers.ModelSerializer):
@@ -20,9 +36,7 @@ class UserSerializer(serializers.ModelSerializer):
 
 
 class TokenSerializer(serializers.ModelSerializer):
-    scopes = serializers.ListField(
-        child=serializers.ChoiceField(choices=Scope.choices), allow_empty=False, max_length=3
-    )
+    scopes = ScopesField()
 
     class Meta:
         model = Token
