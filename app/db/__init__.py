@@ -4,6 +4,7 @@ from typing import Any
 
 from app.db.connections import close_pool as close
 from app.db.connections import current_pool, existing_pool
+from app.db.plans import Marker, Plan, PlanCache
 from app.db.querysets import QuerySet
 from app.db.statements import copy_in, execute, fetch
 from app.db.transactions import atomic, on_commit, run
@@ -26,6 +27,9 @@ def statistics() -> dict[str, int]:
 
 
 __all__ = [
+    "Marker",
+    "Plan",
+    "PlanCache",
     "atomic",
     "close",
     "copy_in",

@@ -149,6 +149,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             statement, arguments = bind(sql, params)
             return bridges.wait(self.connection.perform(statement, arguments))
 
+    def perform_bound(self, sql: str, arguments: list[Any]) -> list[Any]:
+        """Run a plan's statement in this transaction."""
+        if self.needs_rollback:
+            self.validate_no_broken_transaction()
+        self.ensure_connection()
+        assert self.connection is not None
+        with self.observed(sql, None):
+            return bridges.wait(self.connection.fetch(sql, arguments))
+
     def command(self, sql: str) -> None:
         """Run transaction control."""
         assert self.connection is not None

@@ -46,6 +46,15 @@ def record(wrapper: Any, sql: str, params: Sequence[Any] | None, seconds: float)
         slow_logger.warning("%.3f s at %s: %s", seconds, _caller(), sql)
 
 
+def record_plan(sql: str, arguments: Sequence[Any], seconds: float) -> None:
+    """Note the query of a plan: its SQL as the server gets it, with `$n`."""
+    if lists := captures.get():
+        for queries in lists:
+            queries.append({"sql": f"{sql} -- {arguments!r}", "time": f"{seconds:.3f}"})
+    if slow_query_seconds is not None and seconds > slow_query_seconds:
+        slow_logger.warning("%.3f s at %s: %s", seconds, _caller(), sql)
+
+
 def _caller() -> str:
     """The innermost line outside Django, asyncio and this package."""
     for frame in reversed(traceback.extract_stack()):

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from psycopg.types.numeric import Int8
+
 from app.db.codecs import Parameter, describe
 
 _TOKEN = re.compile(r"%(.?)", re.DOTALL)
@@ -21,6 +23,8 @@ def bind(sql: str, params: Sequence[Any] | Mapping[str, Any] | None) -> tuple[st
     """The statement and its arguments. `params` None means that `%` has no meaning in `sql`."""
     if params is None:
         return sql, []
+    if "LIMIT" in sql:
+        sql, params = _bind_page(sql, params)
     if isinstance(params, Mapping):
         sql, params = _positional(sql, params)
     casts: list[str] = []
@@ -32,6 +36,25 @@ def bind(sql: str, params: Sequence[Any] | Mapping[str, Any] | None) -> tuple[st
     if "GROUP BY" in sql and arguments:
         return _share(sql, casts, arguments)
     return rewrite(sql, tuple(casts)), arguments
+
+
+_PAGE = re.compile(r" LIMIT (\d+)(?: OFFSET (\d+))?$")
+
+#: What `first()` and `get()` ask for. A constant tells the planner that few rows are wanted.
+_FEW = {"1", "21"}
+
+
+def _bind_page(sql: str, params: Any) -> tuple[str, Any]:
+    """LIMIT and OFFSET of a slice as parameters, so that all pages share one statement."""
+    match = _PAGE.search(sql)
+    if match is None or isinstance(params, Mapping):
+        return sql, params
+    limit, offset = match.groups()
+    if offset is not None:
+        return f"{sql[: match.start()]} LIMIT %s OFFSET %s", [*params, Int8(limit), Int8(offset)]
+    if limit in _FEW:
+        return sql, params
+    return f"{sql[: match.start()]} LIMIT %s", [*params, Int8(limit)]
 
 
 def _positional(sql: str, params: Mapping[str, Any]) -> tuple[str, list[Any]]:

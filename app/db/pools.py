@@ -68,6 +68,10 @@ def is_cancelling(raw: Any) -> bool:
     return bool(raw._protocol._is_cancelling())
 
 
+#: Characters of SQL above which a statement is not kept: it will hardly come again.
+LONGEST_KEPT = 15_000
+
+
 class Statement:
     """A prepared statement, and what is left to decode of its columns."""
 
@@ -81,11 +85,12 @@ class Statement:
 class Link:
     """One connection to the server, with its prepared statements."""
 
-    __slots__ = ("raw", "released_at", "size", "statements")
+    __slots__ = ("named", "raw", "released_at", "size", "statements")
 
     def __init__(self, raw: asyncpg.Connection, size: int) -> None:
         self.raw = raw
         self.size = size
+        self.named = 0
         self.statements: OrderedDict[str, Statement] = OrderedDict()
         self.released_at = 0.0
 
@@ -98,17 +103,33 @@ class Link:
         if statement is not None:
             statements.move_to_end(sql)
             return statement
-        statement = Statement(await self.raw.prepare(sql))
-        if self.size and len(sql) < 15_000:
-            statements[sql] = statement
-            if len(statements) > self.size:
-                statements.popitem(last=False)
+        if not self.size or len(sql) > LONGEST_KEPT:
+            return Statement(await self.raw.prepare(sql))
+        self.named += 1
+        # Named, or asyncpg (whose own cache is off) would parse it anew each time.
+        statement = Statement(await self.raw.prepare(sql, name=f"app_db_{self.named}"))
+        statements[sql] = statement
+        if len(statements) > self.size:
+            statements.popitem(last=False)
         return statement
 
     async def perform(self, sql: str, arguments: Sequence[Any]) -> Result:
         """Run one statement. Raises asyncpg's errors."""
+        statement, rows = await self._run(sql, arguments)
+        raw = statement.raw
+        return Result(rows, raw.get_statusmsg() or "", raw)
+
+    async def fetch(self, sql: str, arguments: Sequence[Any]) -> list[Any]:
+        """The rows of one statement. Raises asyncpg's errors."""
+        return (await self._run(sql, arguments))[1]
+
+    async def _run(self, sql: str, arguments: Sequence[Any]) -> tuple[Statement, list[Any]]:
+        statement = self.statements.get(sql)
         try:
-            statement = await self.prepare(sql)
+            if statement is None:
+                statement = await self.prepare(sql)
+            else:
+                self.statements.move_to_end(sql)
             rows = await statement.raw.fetch(*arguments)
         except (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError):
             # A table has changed since the statement was prepared. Harmless outside a transaction.
@@ -119,7 +140,7 @@ class Link:
             statement = await self.prepare(sql)
             rows = await statement.raw.fetch(*arguments)
         except (asyncpg.DataError, asyncpg.InterfaceError) as error:
-            texts = _as_text(error, statement.raw, arguments)
+            texts = _as_text(error, statement, arguments)
             if texts is None:
                 raise
             sql, arguments = recast(sql, texts[0]), texts[1]
@@ -127,7 +148,7 @@ class Link:
             rows = await statement.raw.fetch(*arguments)
         if statement.loaders:
             rows = codecs.load_rows(rows, statement.loaders)
-        return Result(rows, statement.raw.get_statusmsg() or "", statement.raw)
+        return statement, rows
 
     async def command(self, sql: str) -> None:
         """Run SQL without parameters, unprepared: BEGIN, COMMIT, SAVEPOINT."""
@@ -135,7 +156,7 @@ class Link:
 
 
 def _as_text(
-    error: Exception, statement: Any, arguments: Sequence[Any]
+    error: Exception, statement: Statement | None, arguments: Sequence[Any]
 ) -> tuple[tuple[tuple[int, str], ...], list[Any]] | None:
     """When asyncpg could not encode a string for the type that the server inferred, let the server
     read it.
@@ -143,11 +164,11 @@ def _as_text(
     Returns the parameters to send as text, with their types, and the arguments; None when that is
     not it.
     """
-    if "invalid input for query argument" not in str(error):
+    if statement is None or "invalid input for query argument" not in str(error):
         return None
     types: list[tuple[int, str]] = []
     for number, (kind, value) in enumerate(
-        zip(statement.get_parameters(), arguments, strict=True), 1
+        zip(statement.raw.get_parameters(), arguments, strict=True), 1
     ):
         if isinstance(value, str) and kind.name not in {"text", "varchar", "unknown"}:
             types.append((number, _quoted(kind)))
@@ -174,6 +195,15 @@ class Pool:
         self._taken: set[Link] = set()
         self._waiters: deque[asyncio.Future[Link | None]] = deque()
         self._tidying: set[asyncio.Task[None]] = set()
+
+    def take(self) -> Link | None:
+        """An idle connection if there is one: `acquire()` without waiting."""
+        if self.is_closed or not self._idle:
+            return None
+        link = self._pop_idle()
+        if link is not None:
+            self._taken.add(link)
+        return link
 
     async def acquire(self) -> Link:
         """An open connection. Raises UnreachableError when none is free in time or the server is
@@ -358,10 +388,10 @@ def time_zone(entry: dict[str, Any]) -> tuple[str, datetime.tzinfo | None]:
     return name, zoneinfo.ZoneInfo(name)
 
 
-async def connect(entry: dict[str, Any], limits: Limits) -> asyncpg.Connection:
+async def connect(entry: dict[str, Any], limits: Limits, **overrides: Any) -> asyncpg.Connection:
     """A new connection by an entry of DATABASES, with the codecs in place."""
     raw: asyncpg.Connection = await asyncpg.connect(
-        **connection_arguments(entry, limits), timeout=limits.connect_seconds
+        **connection_arguments(entry, limits) | overrides, timeout=limits.connect_seconds
     )
     try:
         await codecs.configure(raw, time_zone(entry))

@@ -16,6 +16,7 @@ from django.db.models import manager as stock_managers
 from django.db.models import query as stock_queries
 
 from app.db import bridges
+from app.db.rows import InstanceIterable
 from app.db.transactions import atomic, run
 
 _M = TypeVar("_M", bound=stock.Model)
@@ -121,6 +122,11 @@ class RawQuerySet(AsyncAccess, stock_queries.RawQuerySet):
 
 class QuerySet(AsyncAccess, stock.QuerySet[_M, _M], Generic[_M]):
     """Django's QuerySet, awaited on asyncpg."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self._iterable_class is stock_queries.ModelIterable:
+            self._iterable_class = InstanceIterable
 
     @classmethod
     def as_manager(cls) -> Any:

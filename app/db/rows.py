@@ -1,0 +1,190 @@
+"""From rows to what iterating a QuerySet gives. Pure; the work that does not depend on a row is done once."""
+
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from inspect import getattr_static
+from typing import Any
+
+from django.db.models import Model
+from django.db.models.base import ModelState
+from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
+from django.db.models.query import (
+    FlatValuesListIterable,
+    ModelIterable,
+    NamedValuesListIterable,
+    ValuesIterable,
+    get_related_populators,
+)
+from django.db.models.query_utils import DeferredAttribute
+from django.db.models.signals import post_init, pre_init
+from django.db.models.utils import create_namedtuple_class
+
+
+class InstanceIterable(ModelIterable):  # type: ignore[type-arg]
+    """Django's ModelIterable, with what does not depend on a row done once."""
+
+    def __iter__(self) -> Iterator[Any]:
+        queryset = self.queryset
+        compiler = queryset.query.get_compiler(using=queryset.db)
+        results = compiler.execute_sql(chunked_fetch=self.chunked_fetch, chunk_size=self.chunk_size)
+        make = _instance_maker(queryset, compiler)
+        known = _known_related(queryset)
+        for row in compiler.results_iter(results):
+            instance = make(row)
+            for field, instances, key in known:
+                if not field.is_cached(instance) and (value := key(instance)) in instances:
+                    setattr(instance, field.name, instances[value])
+            yield instance
+
+
+def _known_related(queryset: Any) -> list[tuple[Any, Any, Callable[[Any], Any]]]:
+    """The instances that a related manager knows already, by the key of each row."""
+    known = []
+    for field, instances in queryset._known_related_objects.items():
+        names = [
+            field.attname if name == "self" else queryset.model._meta.get_field(name).attname
+            for name in field.from_fields
+        ]
+        known.append((field, instances, operator.attrgetter(*names)))
+    return known
+
+
+Builder = Callable[[Sequence[Any]], list[Any]]
+
+
+def make_builder(queryset: Any, compiler: Any) -> Builder:
+    """A function from the rows of a compiled QuerySet to its items."""
+    convert = _converter(compiler)
+    make = _maker(queryset, compiler)
+    return lambda rows: [make(row) for row in convert(rows)]
+
+
+def _converter(compiler: Any) -> Callable[[Any], Any]:
+    """Django's converters (`from_db_value`), where a column has any."""
+    if not compiler.select:
+        return lambda rows: rows
+    expressions = [entry[0] for entry in compiler.select[: compiler.col_count]]
+    converters = compiler.get_converters(expressions)
+    has_composites = compiler.has_composite_fields(expressions)
+
+    def convert(rows: Any) -> Any:
+        if converters:
+            rows = compiler.apply_converters(rows, converters)
+        if has_composites:
+            rows = compiler.composite_fields_to_tuples(rows, expressions)
+        return rows
+
+    return convert
+
+
+def _maker(queryset: Any, compiler: Any) -> Callable[[Any], Any]:
+    kind = queryset._iterable_class
+    if issubclass(kind, ModelIterable):
+        return _instance_maker(queryset, compiler)
+    if issubclass(kind, FlatValuesListIterable):
+        return operator.itemgetter(0)
+    query = queryset.query
+    names = list(query.selected or ())
+    if not names:
+        names = [*query.extra_select, *query.values_select, *query.annotation_select]
+    if issubclass(kind, ValuesIterable):
+        return lambda row: dict(zip(names, row, strict=False))
+    if issubclass(kind, NamedValuesListIterable):
+        named = create_namedtuple_class(*(queryset._fields or names))
+        return lambda row: tuple.__new__(named, row)
+    return tuple
+
+
+def _instance_maker(queryset: Any, compiler: Any) -> Callable[[Any], Any]:
+    select, info = compiler.select, compiler.klass_info
+    start, end = info["select_fields"][0], info["select_fields"][-1] + 1
+    names = [entry[0].target.attname for entry in select[start:end]]
+    instantiate = instance_factory(info["model"], names, queryset.db)
+    populators = [
+        _populate(populator) for populator in get_related_populators(info, select, queryset.db)
+    ]
+    annotations = list((compiler.annotation_col_map or {}).items())
+
+    def make(row: Any) -> Any:
+        instance = instantiate(row[start:end])
+        for populate in populators:
+            populate(row, instance)
+        for name, position in annotations:
+            setattr(instance, name, row[position])
+        return instance
+
+    return make
+
+
+def _populate(populator: Any) -> Callable[[Any, Any], None]:
+    """Django's RelatedPopulator.populate(), with the instance made the short way."""
+    instantiate = instance_factory(populator.model_cls, populator.init_list, populator.db)
+    nested = [_populate(each) for each in populator.related_populators]
+    columns = populator.reorder_for_init
+    start, end = getattr(populator, "cols_start", 0), getattr(populator, "cols_end", 0)
+    key = populator.pk_idx
+    set_here, set_there = populator.local_setter, populator.remote_setter
+
+    def populate(row: Any, source: Any) -> None:
+        values = columns(row) if columns else row[start:end]
+        if values[key] is None:
+            set_here(source, None)
+            return
+        instance = instantiate(values)
+        for each in nested:
+            each(row, instance)
+        set_here(source, instance)
+        set_there(instance, source)
+
+    return populate
+
+
+def instance_factory(
+    model: type[Model], names: Sequence[str], db: str
+) -> Callable[[Sequence[Any]], Any]:
+    """`model.from_db(db, names, values)` as a function of the values.
+
+    `Model.__init__` asks each field anew how to set it, 50 times a page. Where nothing but Django
+    itself takes part in making an instance, its result is written at once.
+    """
+    if not _is_plain(model, names):
+        return lambda values: model.from_db(db, names, values)
+    new = model.__new__
+
+    def instantiate(values: Sequence[Any]) -> Any:
+        instance = new(model)
+        state = ModelState()
+        state.adding = False
+        state.db = db
+        attributes = instance.__dict__
+        attributes["_state"] = state
+        attributes.update(zip(names, values, strict=True))
+        return instance
+
+    return instantiate
+
+
+def _is_plain(model: type[Model], names: Sequence[str]) -> bool:
+    """True when no override, receiver or descriptor takes part in making an instance."""
+    if pre_init.has_listeners(model) or post_init.has_listeners(model):
+        return False
+    return _has_plain_class(model) and all(_has_plain_attribute(model, name) for name in names)
+
+
+@lru_cache(maxsize=1024)
+def _has_plain_class(model: type[Model]) -> bool:
+    return (
+        model.from_db.__func__ is Model.from_db.__func__  # type: ignore[attr-defined]
+        and model.__new__ is object.__new__
+        and model.__setattr__ is object.__setattr__
+        and all(cls in (Model, object) or "__init__" not in vars(cls) for cls in model.__mro__)
+    )
+
+
+@lru_cache(maxsize=8192)
+def _has_plain_attribute(model: type[Model], name: str) -> bool:
+    return type(getattr_static(model, name)) in (DeferredAttribute, ForeignKeyDeferredAttribute)
+
+
+__all__ = ["Builder", "InstanceIterable", "instance_factory", "make_builder"]
