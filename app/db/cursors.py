@@ -4,6 +4,7 @@ They wait through the bridge, so they work inside `bridges.run()` only.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import InterfaceError, NotSupportedError
@@ -95,12 +96,7 @@ class Cursor:
         return next(self._rows, None)
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
-        rows = []
-        for row in self._rows:
-            rows.append(row)
-            if len(rows) == (size or self.arraysize):
-                break
-        return rows
+        return list(islice(self._rows, size or self.arraysize))
 
     def fetchall(self) -> list[Any]:
         return list(self._rows)

@@ -6,11 +6,11 @@ Building and compiling a QuerySet costs more than running it. A plan does it onc
     host = await HOST.instance(id=7)
     row = await HOST.fetchrow(id=7)      # an asyncpg record, for output
 
-A marker stands where a value will; Django's compiler carries it through as a parameter. `limit` and `offset` of
-`Plan` take markers too, so that all pages share one statement.
+A marker stands where a value will; Django's compiler carries it through as a parameter. `limit` and
+`offset` of `Plan` take markers too, so that all pages share one statement.
 
-A `PlanCache` keeps the plans of shapes that are only known at run time (a view's filters and ordering), the most
-recently used ones.
+A `PlanCache` keeps the plans of shapes that are only known at run time (a view's filters and
+ordering), the most recently used ones.
 """
 
 import time

@@ -1,4 +1,6 @@
-"""From rows to what iterating a QuerySet gives. Pure; the work that does not depend on a row is done once."""
+"""From rows to what iterating a QuerySet gives. Pure; the work that does not depend on a row is
+done once.
+"""
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +10,7 @@ from typing import Any
 
 from django.db.models import Model
 from django.db.models.base import ModelState
+from django.db.models.fields.mixins import FieldCacheMixin
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.query import (
     FlatValuesListIterable,
@@ -124,20 +127,34 @@ def _populate(populator: Any) -> Callable[[Any, Any], None]:
     columns = populator.reorder_for_init
     start, end = getattr(populator, "cols_start", 0), getattr(populator, "cols_end", 0)
     key = populator.pk_idx
-    set_here, set_there = populator.local_setter, populator.remote_setter
+    set_here, set_there = _cache_setter(populator.local_setter), populator.remote_setter
+    has_nested, reorders = bool(nested), columns is not None
 
     def populate(row: Any, source: Any) -> None:
-        values = columns(row) if columns else row[start:end]
+        values = columns(row) if reorders else row[start:end]
         if values[key] is None:
             set_here(source, None)
             return
         instance = instantiate(values)
-        for each in nested:
-            each(row, instance)
+        if has_nested:
+            for each in nested:
+                each(row, instance)
         set_here(source, instance)
         set_there(instance, source)
 
     return populate
+
+
+def _cache_setter(setter: Any) -> Callable[[Any, Any], None]:
+    """`field.set_cached_value`, with the field's cache name looked up once."""
+    if getattr(setter, "__func__", None) is not FieldCacheMixin.set_cached_value:
+        return setter  # type: ignore[no-any-return]
+    name = setter.__self__.cache_name
+
+    def set_cached_value(instance: Any, value: Any) -> None:
+        instance._state.fields_cache[name] = value
+
+    return set_cached_value
 
 
 def instance_factory(

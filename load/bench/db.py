@@ -2,7 +2,8 @@
 
     DATABASE_URL=postgresql://… python -m load.bench.db
 
-Prints one line a case: microseconds of this process's CPU time per call, and the ratio that is promised.
+Prints one line a case: microseconds of this process's CPU time per call, and the ratio that is
+promised.
 """
 
 import asyncio
@@ -89,15 +90,14 @@ async def measure(calls: dict[str, Callable[[], Awaitable[object]]]) -> dict[str
 
 
 async def main() -> None:
-    raw = await pools.connect(pools.database_entry(), pools.Limits())
     row = db.Plan(Crate.objects.filter(pk=db.Marker("id")))
     page = db.Plan(Crate.objects.select_related("vessel").order_by("pk"), limit=50)
-    plain = Crate.objects.select_related("vessel").order_by("pk")[:50]
     # What raw asyncpg does by itself: its own statement cache.
     cached = await pools.connect(pools.database_entry(), pools.Limits(), statement_cache_size=100)
 
     async def queryset() -> list[Crate]:
-        return [crate async for crate in plain.all()]
+        queryset = Crate.objects.select_related("vessel").order_by("pk")[:50]
+        return [crate async for crate in queryset]
 
     async def stock_async() -> list[Crate]:
         queryset = Crate.stock_objects.select_related("vessel").order_by("pk")[:50]
@@ -118,7 +118,6 @@ async def main() -> None:
         "50 rows: Django's async ORM": stock_async,
     }
     result = await measure(cases)
-    await raw.close()
     await cached.close()
     await db.close()
     result["50 rows: Django's sync ORM"] = await asyncio.to_thread(measure_sync, stock_sync)
