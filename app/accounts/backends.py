@@ -21,7 +21,8 @@ class PasswordBackend(ModelBackend):
     ) -> User | None:
         if username is None or password is None:
             return None
-        user = await User.objects.filter(username=username).afirst()
+        name = User.normalize_username(username)
+        user = await User.objects.filter(username=name).afirst()
         if user is None:
             # As long as a wrong password takes, so that the time does not tell which names exist.
             await passwords.hash_password(password)

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import aauthenticate, alogin, alogout
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.utils.cache import add_never_cache_headers
@@ -13,17 +14,27 @@ from django.views import View
 
 from app.accounts.attempts import Attempts
 from app.accounts.forms import LoginForm
+from app.errors import Unavailable
 
 _attempts = Attempts()
 
 
 class SessionView(View):
-    """Never cached, and its password never in an error report. Django's decorators for both can't
-    wrap the method of an asynchronous view."""
+    """Never cached, its password never in an error report, and 503 while the database is gone or
+    too many passwords wait: no view of app.rest is here to say so."""
 
     async def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
         request.sensitive_post_parameters = ("password",)
-        response: HttpResponseBase = await super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        try:
+            response: HttpResponseBase = await super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        except (Unavailable, OperationalError, InterfaceError) as error:
+            wait = getattr(error, "retry_after_seconds", 1)
+            response = HttpResponse(
+                "Nobody can log in or out just now. Try again shortly.\n",
+                content_type="text/plain",
+                status=503,
+                headers={"Retry-After": str(wait)},
+            )
         add_never_cache_headers(response)
         return response
 

@@ -26,12 +26,12 @@ _waiting = 0
 
 async def hash_password(password: str) -> str:
     """The encoded hash. Raises Unavailable when too many wait already."""
-    return await _in_thread(hashers.make_password, password)
+    return await in_thread(hashers.make_password, password)
 
 
 async def verify_password(password: str, encoded: str) -> tuple[bool, bool]:
     """Whether the password is right, and whether its hash is weaker than what is made today."""
-    return await _in_thread(hashers.verify_password, password, encoded)
+    return await in_thread(hashers.verify_password, password, encoded)
 
 
 async def validate_password(password: str, user: Any = None) -> None:
@@ -40,14 +40,15 @@ async def validate_password(password: str, user: Any = None) -> None:
     Raises Invalid with the reasons under `password`.
     """
     try:
-        await _in_thread(password_validation.validate_password, password, user)
+        await in_thread(password_validation.validate_password, password, user)
     except ValidationError as error:
         raise Invalid(
             "The password is too easy to guess.", fields={"password": list(error.messages)}
         ) from error
 
 
-async def _in_thread(function: Callable[..., T], *args: Any) -> T:
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Run `function` in one of the threads for passwords. Raises Unavailable when too many wait."""
     global _waiting  # noqa: PLW0603 - one counter beside one executor
     if _waiting >= QUEUE_SIZE:
         raise Unavailable("Too many people log in at once.", retry_after_seconds=5)

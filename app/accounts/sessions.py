@@ -5,6 +5,7 @@ The table, the encoding and the synchronous methods stay Django's, so that its a
 the connection of the request.
 """
 
+import asyncio
 from typing import Any
 
 from django.contrib.sessions.backends.base import CreateError, UpdateError
@@ -14,6 +15,8 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from app import db
+
+CLEAR_SECONDS = 3600.0
 
 
 class SessionStore(DatabaseSessionStore):
@@ -63,6 +66,13 @@ class SessionStore(DatabaseSessionStore):
     @classmethod
     async def aclear_expired(cls) -> None:
         await db.objects(Session).filter(expire_date__lt=timezone.now()).adelete()
+
+
+async def clear_expired_forever() -> None:
+    """Once an hour. Each worker does it: a DELETE that finds nothing costs nothing."""
+    while True:
+        await asyncio.sleep(CLEAR_SECONDS)
+        await SessionStore.aclear_expired()
 
 
 __all__ = ["SessionStore"]

@@ -9,10 +9,11 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.sessions.models import Session
 
 from app import db
-from app.accounts import passwords
+from app.accounts import passwords, services
 from app.accounts.attempts import LIMIT_PER_NAME, Attempts
 from app.accounts.login_views import LoginView
 from app.accounts.models import User
+from app.errors import Unavailable
 from app.rest.test import APIClient, TestResponse
 from tests.accounts.conftest import PASSWORD
 
@@ -196,6 +197,27 @@ async def test_guessing_is_stopped_even_when_the_last_guess_is_right(
     assert response.status_code == 429
     assert 0 < int(response["Retry-After"]) <= 300
     assert "Too many tries" in response.text
+
+
+@pytest.mark.parametrize("failing", [passwords, services])
+async def test_login_is_503_while_a_part_of_it_is_gone(
+    browser: APIClient, operator: User, monkeypatch: pytest.MonkeyPatch, failing: Any
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise Unavailable("Gone.", retry_after_seconds=7)
+
+    name = "verify_password" if failing is passwords else "record_login"
+    monkeypatch.setattr(failing, name, fail)
+    response = await _log_in(browser)
+    assert response.status_code == 503
+    assert response["Retry-After"] == "7"
+
+
+async def test_a_name_in_another_unicode_form_is_the_same_name(
+    browser: APIClient, operator: User
+) -> None:
+    response = await _log_in(browser, username="\N{FULLWIDTH LATIN SMALL LETTER A}da")
+    assert response.status_code == 302
 
 
 async def test_a_weaker_hash_is_renewed_at_login(
