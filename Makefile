@@ -13,14 +13,13 @@ SECONDS ?= 30
 RUN := .venv/bin/python
 TOOL := .venv/bin
 
-# The first interpreter that is new enough. Each is asked, for a name on PATH may be a shim of nothing.
-PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
-	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done)
+# The first of these that is new enough makes .venv. Each is asked: a name on PATH may be a shim of nothing.
+PYTHON ?= python3.13 python3.12 python3.11 python3 python3.14
 
-.PHONY: help up test check lint format types layers test-container test-browser load lock clean
+.PHONY: help up test check lint format types layers test-container test-browser load lock clean FORCE
 
 help: ## List every command
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: .venv/.run ## Set everything up and serve the API with live data (PORT=8000)
 	@exec $(RUN) -m app.ops.up --port $(PORT)
@@ -53,35 +52,48 @@ test-browser: .venv/.dev ## Test the browsable API in headless Chromium
 load: .venv/.dev ## Put a bounded load on a running Stowage (URL=, USERS=50, SECONDS=30)
 	@$(RUN) -m load --url $(URL) --users $(USERS) --seconds $(SECONDS)
 
-lock: .venv/.dev ## Resolve the lock files anew (needs uv)
-	@compile() { uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+lock: .venv/.dev ## Resolve the lock files anew, keeping what still fits (needs uv; UPGRADE=1: the newest)
+	@command -v uv >/dev/null || { echo "make lock needs uv on PATH: pip install uv" >&2; exit 1; }
+	@compile() { uv pip compile -q $(if $(UPGRADE),--upgrade) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --no-annotate --no-header pyproject.toml "$$@"; }; \
 	compile -o requirements-container.lock; \
 	compile --extra embedded -c requirements-container.lock -o requirements.lock; \
 	compile --extra embedded --group dev -c requirements.lock -o requirements-dev.lock
 
-clean: ## Remove the environment and the caches; the data under var/ stays
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+clean: ## Remove the environment, the caches and the tests' database; the data under var/postgres stays
+	@[ ! -x $(RUN) ] || $(RUN) -c 'from pathlib import Path; from app.ops import embedded; \
+		embedded.stop(Path("var/test/postgres"))'
+	@rm -rf .venv var/test .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-# uv where it is there, else pip; both refuse whatever has no hash or another one.
+# What is installed is what a lock file says, word for word: a stamp holds its copy. uv installs where
+# it is there, else pip; both refuse what has no hash or another one.
 define install
-	@if command -v uv >/dev/null; then uv pip install -q --python $(RUN) --require-hashes -r $(1); \
-	else $(RUN) -m pip install -q --disable-pip-version-check --require-hashes -r $(1); fi
-	@touch $@
+	@cmp -s $(1) $@ || { \
+		echo "Installing $(2), from $(1)"; \
+		if command -v uv >/dev/null; then uv pip install -q --python $(RUN) --require-hashes -r $(1); \
+		else $(RUN) -m pip install -qq --disable-pip-version-check --require-hashes -r $(1); fi; \
+		cp $(1) $@; }
 endef
 
-.venv/.run: requirements.lock | .venv
-	@echo "Installing what Stowage runs on"
-	$(call install,requirements.lock)
+.venv/.run: FORCE | .venv/bin/python
+	$(call install,requirements.lock,what Stowage runs on)
 
-.venv/.dev: requirements-dev.lock | .venv
-	@echo "Installing what Stowage runs on and is tested with"
-	$(call install,requirements-dev.lock)
-	@touch .venv/.run
+.venv/.dev: FORCE | .venv/bin/python
+	$(call install,requirements-dev.lock,what Stowage runs on and is tested with)
+	@cp requirements.lock .venv/.run
 
-.venv:
-	@if [ -z "$(PYTHON)" ]; then \
-		echo "Stowage needs Python 3.11 or newer; $$(python3 --version 2>&1 || true) is what is here. Install one, or name it: make PYTHON=/path/to/python3.13 …" >&2; exit 1; fi
-	@if command -v uv >/dev/null; then uv venv -q --python "$(PYTHON)" .venv; \
-	else "$(PYTHON)" -m venv .venv || { rm -rf .venv; \
-		echo "$(PYTHON) can't make a virtual environment. On Debian and Ubuntu: apt install python3-venv." >&2; exit 1; }; fi
+# Made again when the interpreter that it was made with is gone.
+.venv/bin/python: FORCE
+	@$(RUN) -c '' 2>/dev/null || { \
+		for python in $(PYTHON) ""; do \
+			"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; done; \
+		if [ -z "$$python" ]; then echo "Stowage needs Python 3.11 or newer, and here is" \
+			"$$(python3 --version 2>/dev/null || echo none). Install one, or say where it is:" \
+			"make PYTHON=/path/to/python3.13" >&2; exit 1; fi; \
+		rm -rf .venv; \
+		if command -v uv >/dev/null; then uv venv -q --python "$$python" .venv; \
+		else "$$python" -m venv .venv >/dev/null || { rm -rf .venv; \
+			echo "$$python can't make a virtual environment. On Debian and Ubuntu:" \
+			"apt install python3-venv" >&2; exit 1; }; fi; }
+
+FORCE:
