@@ -11,7 +11,14 @@ from rest_framework import serializers as plain
 from app.fleet import validation
 from app.fleet.models import MAX_BYTES, MAX_CPUS
 from app.fleet.validation import MAX_AHEAD
-from app.rest.fields import CharField, DateTimeField, FloatField, IntegerField, JSONField
+from app.rest.fields import (
+    CharField,
+    DateTimeField,
+    FloatField,
+    IntegerField,
+    JSONField,
+    empty,
+)
 from app.rest.serializers import ValidationError
 
 
@@ -70,7 +77,16 @@ class PastField(DateTimeField):
         return moment
 
 
-class CheckedField(JSONField):
+class ValueField(JSONField):
+    """A JSON value. Left empty in a form, it is not given."""
+
+    def get_value(self, dictionary: Any) -> Any:
+        value = super().get_value(dictionary)
+        is_blank = getattr(value, "is_json_string", False) and not value.strip()
+        return empty if is_blank else value
+
+
+class CheckedField(ValueField):
     """A JSON value that `problems` accepts."""
 
     def __init__(self, problems: Callable[[Any], list[str]], **kwargs: Any) -> None:
@@ -84,7 +100,7 @@ class CheckedField(JSONField):
         return value
 
 
-class StructureField(JSONField):
+class StructureField(ValueField):
     """A JSON value of a fixed structure, stated by a serializer; a list of them with `many`.
 
     The value is replaced whole, on PATCH too: a half-stated structure has no meaning.

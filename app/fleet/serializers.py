@@ -31,7 +31,7 @@ def merged(serializer: Any, attrs: dict[str, Any], names: tuple[str, ...]) -> di
 
 class HostSerializer(serializers.ModelSerializer):
     name = NameField(max_length=253)
-    labels = CheckedField(validation.label_problems, required=False)
+    labels = CheckedField(validation.label_problems, required=False, initial=dict)
     cpus = CoresField(min_value=0.001)
     memory_bytes = BytesField(min_value=1)
     reserved_cpus = CoresField(required=False)
@@ -131,17 +131,17 @@ class UpdatePolicySerializer(Structure):
 class WorkloadSerializer(serializers.ModelSerializer):
     name = NameField(max_length=63)
     image = ImageReferenceField()
-    command = CheckedField(validation.command_problems, required=False)
-    env = CheckedField(validation.env_problems, required=False)
+    command = CheckedField(validation.command_problems, required=False, initial=list)
+    env = CheckedField(validation.env_problems, required=False, initial=dict)
     replicas = serializers.IntegerField(min_value=0, max_value=10_000, required=False)
     cpu_reservation = CoresField(required=False, allow_null=True)
     cpu_limit = CoresField(min_value=0.001, required=False, allow_null=True)
     memory_reservation_bytes = BytesField(required=False, allow_null=True)
     memory_limit_bytes = BytesField(min_value=1, required=False, allow_null=True)
-    ports = StructureField(PortSerializer, many=True, required=False)
+    ports = StructureField(PortSerializer, many=True, required=False, initial=list)
     health_check = StructureField(HealthCheckSerializer, required=False, allow_null=True)
-    update_policy = StructureField(UpdatePolicySerializer, required=False)
-    labels = CheckedField(validation.label_problems, required=False)
+    update_policy = StructureField(UpdatePolicySerializer, required=False, initial=dict)
+    labels = CheckedField(validation.label_problems, required=False, initial=dict)
 
     class Meta:
         model = Workload
@@ -166,6 +166,8 @@ class WorkloadSerializer(serializers.ModelSerializer):
             "updated_at",
         ]
         read_only_fields = ["generation", "observed_generation", "conditions", "version"]
+        # The form asks for the team's id: a list of all teams would be a query more.
+        extra_kwargs = {"team": {"style": {"base_template": "input.html"}}}
         validators: list[Any] = []  # see `avalidate`: without a team, names are unique too
 
     def validate_ports(self, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
