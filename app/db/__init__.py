@@ -3,11 +3,13 @@
 from typing import Any
 
 from app.db.connections import close_pool as close
-from app.db.connections import current_pool, existing_pool
+from app.db.connections import existing_pool, open_pool
+from app.db.copying import copy_in, copy_out
+from app.db.notifications import Notification, listen, notify
 from app.db.plans import Marker, Plan, PlanCache
 from app.db.querysets import QuerySet
-from app.db.statements import copy_in, execute, fetch
-from app.db.transactions import atomic, on_commit, run
+from app.db.statements import execute, fetch
+from app.db.transactions import atomic, on_commit, retry, run
 
 
 def objects(model: Any) -> Any:
@@ -17,7 +19,7 @@ def objects(model: Any) -> Any:
 
 async def open() -> None:  # noqa: A001 - reads as `db.open()`
     """Make the pool of this loop. Connections are opened when they are first needed."""
-    current_pool()
+    open_pool()
 
 
 def statistics() -> dict[str, int]:
@@ -28,16 +30,21 @@ def statistics() -> dict[str, int]:
 
 __all__ = [
     "Marker",
+    "Notification",
     "Plan",
     "PlanCache",
     "atomic",
     "close",
     "copy_in",
+    "copy_out",
     "execute",
     "fetch",
+    "listen",
+    "notify",
     "objects",
     "on_commit",
     "open",
+    "retry",
     "run",
     "statistics",
 ]

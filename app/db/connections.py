@@ -186,6 +186,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
     ) -> None:
         self.validate_no_atomic_block()
+        if autocommit and self.connection is None:  # lost on the way: nothing to switch
+            self.autocommit = True
+            return
         self.ensure_connection()
         if not autocommit:
             self.command(self.begin_sql)
@@ -252,24 +255,40 @@ _session: ContextVar[DatabaseWrapper | None] = ContextVar("app.db.session", defa
 
 
 def current_pool() -> pools.Pool:
-    """The pool of the running loop; made on first use."""
+    """The pool of the running loop; made on first use. Raises InterfaceError when it is closed."""
+    pool = _pool
+    if pool is not None and pool.loop is asyncio.get_running_loop() and not pool.is_closed:
+        return pool
+    return _new_pool(pool)
+
+
+def _new_pool(pool: pools.Pool | None) -> pools.Pool:
+    if pool is not None:
+        if pool.loop is asyncio.get_running_loop():
+            raise InterfaceError(
+                "The pool is closed. Call `await db.open()` before the next query."
+            )
+        if not pool.loop.is_closed() and not pool.is_closed:
+            raise InterfaceError(
+                "The pool belongs to another event loop. Call `await db.close()` in that loop."
+            )
+    return open_pool()
+
+
+def open_pool() -> pools.Pool:
+    """Make the pool of this loop, unless there is one."""
     global _pool  # noqa: PLW0603 - one pool for the process, like Django's connections
     loop = asyncio.get_running_loop()
-    if _pool is not None and _pool.loop is loop:
-        return _pool
-    if _pool is not None and not _pool.loop.is_closed() and not _pool.is_closed:
-        raise InterfaceError(
-            "The pool belongs to another event loop. Call `await db.close()` in that loop first."
-        )
-    _pool = pools.Pool(pools.Limits.from_settings())
+    if _pool is None or _pool.is_closed or _pool.loop is not loop:
+        limits = pools.Limits.from_settings()
+        logs.slow_query_seconds = limits.slow_query_seconds
+        _pool = pools.Pool(limits)
     return _pool
 
 
 async def close_pool() -> None:
-    global _pool
-    pool, _pool = _pool, None
-    if pool is not None:
-        await pool.close()
+    if _pool is not None:
+        await _pool.close()
 
 
 def existing_pool() -> pools.Pool | None:
@@ -295,10 +314,24 @@ def new_wrapper() -> DatabaseWrapper:
     return wrapper
 
 
+def current_wrapper() -> DatabaseWrapper:
+    """Inside `run()`: the wrapper that it has put in the place of Django's."""
+    return connections[DEFAULT_DB_ALIAS]  # type: ignore[return-value]
+
+
 def current_session() -> DatabaseWrapper | None:
     """The wrapper of the transaction that this task is in."""
     session = _session.get()
     return None if session is None or session.is_over else session
 
 
-__all__ = ["DatabaseWrapper", "current_pool", "current_session", "new_wrapper"]
+__all__ = [
+    "DatabaseWrapper",
+    "close_pool",
+    "current_pool",
+    "current_session",
+    "current_wrapper",
+    "existing_pool",
+    "new_wrapper",
+    "open_pool",
+]

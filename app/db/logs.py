@@ -1,11 +1,13 @@
 """What is written about queries: Django's query log, captures for tests, and slow queries."""
 
 import logging
-import traceback
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from types import FrameType
 from typing import Any
 
+import greenlet
 from psycopg.adapt import Transformer
 
 from app.db.codecs import psycopg_context
@@ -18,6 +20,17 @@ captures: ContextVar[tuple[list[dict[str, str]], ...]] = ContextVar("app.db.capt
 
 #: Seconds above which a query is logged with its caller's line; None for never.
 slow_query_seconds: float | None = None
+
+
+class Counter:
+    """How many queries this process has run, for metrics."""
+
+    def __init__(self) -> None:
+        self.queries = 0
+        self.slow = 0
+
+
+counter = Counter()
 
 
 def compose(sql: str, params: Any) -> str:
@@ -35,6 +48,7 @@ def compose(sql: str, params: Any) -> str:
 def record(wrapper: Any, sql: str, params: Sequence[Any] | None, seconds: float) -> None:
     """Note one query wherever someone looks."""
     lists = captures.get()
+    counter.queries += 1
     if lists or wrapper.queries_logged:
         entry = {"sql": compose(sql, params), "time": f"{seconds:.3f}"}
         for queries in lists:
@@ -43,25 +57,40 @@ def record(wrapper: Any, sql: str, params: Sequence[Any] | None, seconds: float)
             wrapper.queries_log.append(entry)
             logger.debug("(%s) %s", entry["time"], entry["sql"])
     if slow_query_seconds is not None and seconds > slow_query_seconds:
+        counter.slow += 1
         slow_logger.warning("%.3f s at %s: %s", seconds, _caller(), sql)
 
 
 def record_plan(sql: str, arguments: Sequence[Any], seconds: float) -> None:
     """Note the query of a plan: its SQL as the server gets it, with `$n`."""
+    counter.queries += 1
     if lists := captures.get():
         for queries in lists:
             queries.append({"sql": f"{sql} -- {arguments!r}", "time": f"{seconds:.3f}"})
     if slow_query_seconds is not None and seconds > slow_query_seconds:
+        counter.slow += 1
         slow_logger.warning("%.3f s at %s: %s", seconds, _caller(), sql)
 
 
 def _caller() -> str:
     """The innermost line outside Django, asyncio and this package."""
-    for frame in reversed(traceback.extract_stack()):
-        name = frame.filename
-        if not any(part in name for part in ("site-packages", "app/db/", "asyncio/", "/logs.py")):
-            return f"{name}:{frame.lineno}"
+    for frame in _frames():
+        name = frame.f_code.co_filename
+        if not any(part in name for part in ("site-packages", "app/db/", "/asyncio/", "<")):
+            return f"{name}:{frame.f_lineno}"
     return "?"
+
+
+def _frames() -> Iterator[FrameType]:
+    """The stack from here outwards, across the bridge to the coroutine that drives it."""
+    frame: FrameType | None = sys._getframe()
+    stack: Any = greenlet.getcurrent()
+    while stack is not None:
+        while frame is not None:
+            yield frame
+            frame = frame.f_back
+        stack = stack.parent
+        frame = stack.gr_frame if stack is not None else None
 
 
 __all__ = ["captures", "compose", "record"]

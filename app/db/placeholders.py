@@ -51,10 +51,14 @@ def _bind_page(sql: str, params: Any) -> tuple[str, Any]:
         return sql, params
     limit, offset = match.groups()
     if offset is not None:
-        return f"{sql[: match.start()]} LIMIT %s OFFSET %s", [*params, Int8(limit), Int8(offset)]
+        return f"{sql[: match.start()]} LIMIT %s OFFSET %s", [
+            *params,
+            Int8(int(limit)),
+            Int8(int(offset)),
+        ]
     if limit in _FEW:
         return sql, params
-    return f"{sql[: match.start()]} LIMIT %s", [*params, Int8(limit)]
+    return f"{sql[: match.start()]} LIMIT %s", [*params, Int8(int(limit))]
 
 
 def _positional(sql: str, params: Mapping[str, Any]) -> tuple[str, list[Any]]:

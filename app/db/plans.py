@@ -132,7 +132,7 @@ class Plan:
         return items[0] if items else None
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
-        """The statement's arguments. Raises TypeError when a marker has no value, or there is none."""
+        """The statement's arguments. Raises TypeError unless each marker has a value."""
         if len(values) != len(self.markers) or not self.markers.issuperset(values):
             missing, unknown = self.markers - values.keys(), values.keys() - self.markers
             what = f"no value for {sorted(missing)}" if missing else f"no marker {sorted(unknown)}"

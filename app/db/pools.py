@@ -25,7 +25,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from app.db import codecs
+from app.db import codecs, logs
 from app.db.errors import UnreachableError
 from app.db.placeholders import recast
 
@@ -171,11 +171,12 @@ def _as_text(
         zip(statement.raw.get_parameters(), arguments, strict=True), 1
     ):
         if isinstance(value, str) and kind.name not in {"text", "varchar", "unknown"}:
-            types.append((number, _quoted(kind)))
+            types.append((number, quoted(kind)))
     return (tuple(types), list(arguments)) if types else None
 
 
-def _quoted(kind: Any) -> str:
+def quoted(kind: Any) -> str:
+    """The name of a type (asyncpg's description of it) as it is written in SQL."""
     name = kind.name.removesuffix("[]")
     return f'"{kind.schema}"."{name}"' + ("[]" if kind.name.endswith("[]") else "")
 
@@ -189,11 +190,12 @@ class Pool:
         self.loop = asyncio.get_running_loop()
         self.server_version = 0
         self.is_closed = False
-        self.waits = self.timeouts = self.opened = self.lost = self.queries = 0
+        self.waits = self.timeouts = self.opened = self.lost = 0
         self._idle: list[Link] = []
         self._size = 0
         self._taken: set[Link] = set()
         self._waiters: deque[asyncio.Future[Link | None]] = deque()
+        self._reaper: asyncio.TimerHandle | None = None
         self._tidying: set[asyncio.Task[None]] = set()
 
     def take(self) -> Link | None:
@@ -235,6 +237,8 @@ class Pool:
     async def close(self) -> None:
         """Close every connection; those in use when they come back."""
         self.is_closed = True
+        if self._reaper is not None:
+            self._reaper.cancel()
         if self._tidying:
             await asyncio.gather(*self._tidying, return_exceptions=True)
         for waiter in self._waiters:
@@ -259,7 +263,8 @@ class Pool:
             "timeouts": self.timeouts,
             "opened": self.opened,
             "lost": self.lost,
-            "queries": self.queries,
+            "queries": logs.counter.queries,
+            "slow_queries": logs.counter.slow,
         }
 
     def _pop_idle(self) -> Link | None:
@@ -325,8 +330,10 @@ class Pool:
     def _give(self, link: Link) -> None:
         """Hand a clean connection to the first in line, or keep it."""
         if not self._wake(link):
-            link.released_at = time.monotonic()
+            link.released_at = self.loop.time()
             self._idle.append(link)
+            if self._reaper is None:
+                self._reaper = self.loop.call_later(self.limits.idle_seconds, self._reap)
 
     def _wake(self, link: Link | None) -> bool:
         while self._waiters:
@@ -335,6 +342,18 @@ class Pool:
                 waiter.set_result(link)
                 return True
         return False
+
+    def _reap(self) -> None:
+        """Close what was idle for long. The most recently used are taken first, so the rest age."""
+        self._reaper = None
+        limit = self.loop.time() - self.limits.idle_seconds
+        while self._idle and self._idle[0].released_at <= limit:
+            link = self._idle.pop(0)
+            self._size -= 1
+            link.raw.terminate()
+        if self._idle:
+            due = self._idle[0].released_at - limit
+            self._reaper = self.loop.call_later(max(due, 0.01), self._reap)
 
     def _discard(self, link: Link) -> None:
         self._size -= 1

@@ -11,6 +11,7 @@ from functools import wraps
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
+from django.db import DEFAULT_DB_ALIAS, NotSupportedError
 from django.db import models as stock
 from django.db.models import manager as stock_managers
 from django.db.models import query as stock_queries
@@ -36,10 +37,20 @@ def awaitable(name: str) -> Callable[..., Any]:
     """A coroutine method that runs the method `name` of the same object through the bridge."""
 
     async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        alias = kwargs.get("using") or getattr(self, "db", None)
+        if alias is not None and alias != DEFAULT_DB_ALIAS:
+            raise _wrong_alias(alias)
         return await run(getattr(self, name), *args, **kwargs)
 
     method.__name__ = f"a{name}"
     return method
+
+
+def _wrong_alias(alias: str) -> NotSupportedError:
+    return NotSupportedError(
+        f"app.db serves DATABASES['default'] only, and this is on {alias!r}: drop using({alias!r})"
+        ", or run it in a thread with sync_to_async()."
+    )
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,6 +111,8 @@ class AsyncAccess:
         if self._result_cache is None or (
             self._prefetch_related_lookups and not self._prefetch_done
         ):
+            if (alias := self.db) != DEFAULT_DB_ALIAS:  # type: ignore[attr-defined]
+                raise _wrong_alias(alias)
             await run(self._fetch_all)
         assert self._result_cache is not None
         for item in self._result_cache:

@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.db.models.base import ModelState
 from django.db.models.fields.mixins import FieldCacheMixin
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
-from django.db.models.query import (
+from django.db.models.query import (  # type: ignore[attr-defined]
     FlatValuesListIterable,
     ModelIterable,
     NamedValuesListIterable,
@@ -24,7 +24,7 @@ from django.db.models.signals import post_init, pre_init
 from django.db.models.utils import create_namedtuple_class
 
 
-class InstanceIterable(ModelIterable):  # type: ignore[type-arg]
+class InstanceIterable(ModelIterable):
     """Django's ModelIterable, with what does not depend on a row done once."""
 
     def __iter__(self) -> Iterator[Any]:
@@ -43,7 +43,7 @@ class InstanceIterable(ModelIterable):  # type: ignore[type-arg]
 
 def _known_related(queryset: Any) -> list[tuple[Any, Any, Callable[[Any], Any]]]:
     """The instances that a related manager knows already, by the key of each row."""
-    known = []
+    known: list[tuple[Any, Any, Callable[[Any], Any]]] = []
     for field, instances in queryset._known_related_objects.items():
         names = [
             field.attname if name == "self" else queryset.model._meta.get_field(name).attname

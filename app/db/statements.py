@@ -1,15 +1,11 @@
-"""SQL that the ORM cannot say, and COPY, in the current transaction if there is one."""
+"""SQL that the ORM cannot say, in the current transaction if there is one."""
 
 import re
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections
-
-from app.db import bridges
-from app.db.connections import DatabaseWrapper
+from app.db.connections import current_wrapper
 from app.db.cursors import Cursor
-from app.db.errors import translated
 from app.db.transactions import run
 
 
@@ -32,7 +28,7 @@ def _execute(sql: str, params: tuple[Any, ...]) -> int:
 
 
 def _cursor(sql: str, params: tuple[Any, ...]) -> Cursor:
-    cursor: Cursor = _wrapper().cursor()
+    cursor: Cursor = current_wrapper().cursor()
     cursor.execute(*_django_style(sql, params))
     return cursor
 
@@ -52,40 +48,4 @@ def _django_style(sql: str, params: tuple[Any, ...]) -> tuple[str, Sequence[Any]
     return re.sub(r"\$(\d+)", replace, sql.replace("%", "%%")), used
 
 
-def _wrapper() -> DatabaseWrapper:
-    """The one that `run()` has put in place of Django's."""
-    return connections[DEFAULT_DB_ALIAS]  # type: ignore[return-value]
-
-
-async def copy_in(
-    target: Any,
-    *,
-    columns: Sequence[str],
-    records: Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]],
-) -> int:
-    """COPY `records` into a model's table (or the named one); the number of rows. All are stored,
-    or none.
-    """
-    return await run(_copy_in, target, columns, records)
-
-
-def _copy_in(target: Any, columns: Sequence[str], records: Any) -> int:
-    wrapper = _wrapper()
-    wrapper.ensure_connection()
-    assert wrapper.connection is not None
-    if isinstance(target, str):
-        schema, _, table = target.rpartition(".")
-        names = list(columns)
-    else:
-        schema, table = "", target._meta.db_table
-        names = [target._meta.get_field(name).column for name in columns]
-    with translated():
-        status = bridges.wait(
-            wrapper.connection.raw.copy_records_to_table(
-                table, schema_name=schema or None, columns=names, records=records
-            )
-        )
-    return int(status.rpartition(" ")[2])
-
-
-__all__ = ["copy_in", "execute", "fetch"]
+__all__ = ["execute", "fetch"]

@@ -8,12 +8,13 @@ beside its parent is refused by name.
 
 import asyncio
 import inspect
+import random
 from collections.abc import Awaitable, Callable
-from contextvars import Token
+from contextvars import ContextVar, Token
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, overload
 
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db import transaction as stock
 from django.db.transaction import TransactionManagementError
 
@@ -23,7 +24,12 @@ from app.db.connections import DatabaseWrapper, _session, current_session, new_w
 P = ParamSpec("P")
 R = TypeVar("R")
 
+ATTEMPTS = 5
 ISOLATION_LEVELS = {"read committed", "repeatable read", "serializable"}
+
+
+#: The wrapper of the call that is running in this task, for calls that are made from inside it.
+_unit: ContextVar[DatabaseWrapper | None] = ContextVar("app.db.unit", default=None)
 
 
 async def run(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -33,15 +39,25 @@ async def run(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) ->
     No thread is used, so `function` must not block in any other way.
     """
     session = current_session()
-    if session is not None:
-        if session.lock is not None and session.holder is not asyncio.current_task():
-            return await _run_shared(session, session.lock, function, *args, **kwargs)
-        check_owner(session)
-        return await _run_on(session, function, *args, **kwargs)
+    if session is None:
+        return await _run_alone(function, *args, **kwargs)
+    if session.lock is not None and session.holder is not asyncio.current_task():
+        return await _run_shared(session, session.lock, function, *args, **kwargs)
+    check_owner(session)
+    return await _run_on(session, function, *args, **kwargs)
+
+
+async def _run_alone(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    """Outside a transaction: on a wrapper of its own, or that of the call that this is part of."""
+    task, unit = asyncio.current_task(), _unit.get()
+    if unit is not None and unit.owner is task and not unit.is_over:
+        return await _run_on(unit, function, *args, **kwargs)
     wrapper = new_wrapper()
+    wrapper.owner = task
     try:
         return await _run_on(wrapper, function, *args, **kwargs)
     finally:
+        wrapper.is_over = True
         wrapper.release()
 
 
@@ -64,8 +80,15 @@ async def _run_shared(
 async def _run_on(
     wrapper: DatabaseWrapper, function: Callable[..., R], *args: Any, **kwargs: Any
 ) -> R:
+    outer = _unit.get()
+    token = _unit.set(wrapper)
     connections[DEFAULT_DB_ALIAS] = wrapper
-    return await bridges.run(function, *args, **kwargs)
+    try:
+        return await bridges.run(function, *args, **kwargs)
+    finally:
+        _unit.reset(token)
+        if outer is not None and outer is not wrapper and outer.owner is asyncio.current_task():
+            connections[DEFAULT_DB_ALIAS] = outer  # the call that this one was part of goes on
 
 
 def check_owner(session: DatabaseWrapper) -> None:
@@ -173,6 +196,29 @@ def atomic(
     return block if function is None else block(function)
 
 
+SERIALIZATION_FAILURES = {"40001", "40P01"}
+
+
+async def retry(function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a coroutine function in a serializable transaction, again while it fails to serialize.
+
+    Five attempts, with a growing, random pause between them; what `function` does beside the
+    database it does once an attempt. Raises the last OperationalError.
+    """
+    if current_session() is not None:
+        raise TransactionManagementError("Retry the outermost block: a savepoint can't be retried.")
+    for attempt in range(ATTEMPTS):
+        try:
+            async with atomic(isolation="serializable"):
+                return await function(*args, **kwargs)
+        except OperationalError as error:
+            sqlstate = getattr(error.__cause__, "sqlstate", None)
+            if sqlstate not in SERIALIZATION_FAILURES or attempt == ATTEMPTS - 1:
+                raise
+        await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter
+    raise AssertionError("unreachable")
+
+
 def on_commit(callback: Callable[[], Any], *, robust: bool = False) -> None:
     """Call `callback` after the current transaction has committed; never when it is rolled back.
 
@@ -201,4 +247,4 @@ def _awaited(callback: Callable[[], Any]) -> Callable[[], None]:
     return call
 
 
-__all__ = ["Atomic", "atomic", "on_commit", "run"]
+__all__ = ["Atomic", "atomic", "on_commit", "retry", "run"]
