@@ -12,10 +12,13 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions, status
+from rest_framework.metadata import SimpleMetadata as DRFSimpleMetadata
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import get_view_description, get_view_name, set_rollback
 
 from app.rest.colours import Colour, call, call_function, colour_of
+from app.rest.metadata import SimpleMetadata
 from app.rest.permissions import permits, permits_object
 from app.rest.request import Request
 
@@ -33,10 +36,17 @@ _HOOKS = (
 )
 
 
+if api_settings.DEFAULT_METADATA_CLASS is DRFSimpleMetadata:
+    _metadata_class: Any = SimpleMetadata
+else:
+    _metadata_class = api_settings.DEFAULT_METADATA_CLASS
+
+
 class APIView(AdrfAPIView):
     """DRF's APIView; every handler and hook that may wait is a coroutine."""
 
     view_is_async = True
+    metadata_class = _metadata_class
     awaited_hooks: tuple[str, ...] = _HOOKS
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -87,6 +87,7 @@ async def test_malformed_json_names_the_position(client):
     assert "line 1 column 7" in response.json()["detail"]
 
 
+@pytest.mark.hops("the view is a plain function")
 async def test_plain_handler_runs_in_a_thread(client):
     assert (await client.get("/plain/")).json() == {"plain": True}
 

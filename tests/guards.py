@@ -1,0 +1,209 @@
+"""Guards on every test: what an async server must never do fails the test that did it.
+
+    blocking        a call that blocks (files, sockets, sleep, locks) made on the event loop by `app`
+    stalls          the loop held by one step for longer than `STALL_SECONDS`
+    hops            a thread entered on account of a request
+    leaked tasks    a task that the test started and nobody ended
+    leaked links    a database connection that was taken and not given back
+
+A test that must do one of them says so and why: `@pytest.mark.blocks("...")`, `@pytest.mark.hops("...")`,
+`@pytest.mark.leaks("...")`. Each guard is a context manager that raises GuardError when it is left; the
+fixtures in `tests/conftest.py` put them around each test.
+"""
+
+import asyncio
+import asyncio.events
+import concurrent.futures
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import blockbuster.blockbuster
+from asgiref.sync import SyncToAsync
+
+from app import db
+from app.rest.handlers import ASGIHandler
+
+STALL_SECONDS = 0.5
+
+_in_request: ContextVar[bool] = ContextVar("in_request", default=False)
+
+
+class GuardError(AssertionError):
+    """A test did what a guard forbids; the message says what and where."""
+
+
+# Reading a template the first time it is needed, or the password file when a connection is opened.
+_ONCE = [
+    ("django/template/loaders/filesystem.py", {"get_contents"}),
+    ("asyncpg/connect_utils.py", {"_connect"}),
+]
+
+
+@contextmanager
+def no_blocking() -> Iterator[list[str]]:
+    """Blocking calls on the loop below a function of `app` raise at once, and are raised at the end."""
+    seen: list[str] = []
+
+    class Blocking(blockbuster.BlockingError):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            seen.append(f"{args[0]} at {_caller()}")
+
+    buster = blockbuster.BlockBuster("app")
+    for function in buster.functions.values():
+        for file, names in _ONCE:
+            function.can_block_in(file, names)
+    original = blockbuster.blockbuster.BlockingError
+    blockbuster.blockbuster.BlockingError = Blocking
+    buster.activate()
+    try:
+        yield seen
+    finally:
+        buster.deactivate()
+        blockbuster.blockbuster.BlockingError = original
+    if seen:
+        raise GuardError("The event loop was blocked: " + "; ".join(seen))
+
+
+@contextmanager
+def no_stalls(limit: float = STALL_SECONDS) -> Iterator[None]:
+    """No single step on the loop may take longer than `limit` seconds of this thread's own time."""
+    stalls: list[str] = []
+    run = asyncio.events.Handle._run
+
+    def timed(handle: asyncio.Handle) -> None:
+        wall, own = time.perf_counter(), time.thread_time()
+        try:
+            run(handle)
+        finally:
+            # Wall time also counts what the machine gave to others; own time misses what waits in C.
+            taken = time.perf_counter() - wall
+            if time.thread_time() - own > limit or taken > 4 * limit:
+                stalls.append(f"{taken:.2f} s in {handle!r}")
+
+    asyncio.events.Handle._run = timed
+    try:
+        yield
+    finally:
+        asyncio.events.Handle._run = run
+    if stalls:
+        raise GuardError("The event loop stalled: " + "; ".join(stalls))
+
+
+@contextmanager
+def counted_hops() -> Iterator[list[str]]:
+    """The threads entered on account of a request, as `file:line of who asked`, while this is open."""
+    hops: list[str] = []
+    with _recorded(hops):
+        yield hops
+
+
+@contextmanager
+def no_hops() -> Iterator[list[str]]:
+    """No request may enter a thread."""
+    with counted_hops() as hops:
+        yield hops
+    if hops:
+        raise GuardError("A request entered a thread: " + "; ".join(hops))
+
+
+@contextmanager
+def _recorded(hops: list[str]) -> Iterator[None]:
+    """Every way into a thread notes who took it. `asyncio.to_thread` is `run_in_executor`."""
+    serve = ASGIHandler._serve
+    places = [
+        (SyncToAsync, "__call__"),
+        (asyncio.base_events.BaseEventLoop, "run_in_executor"),
+        (concurrent.futures.ThreadPoolExecutor, "submit"),
+    ]
+    originals = [getattr(owner, name) for owner, name in places]
+
+    async def serve_marked(handler: ASGIHandler, *args: Any) -> None:
+        token = _in_request.set(True)
+        try:
+            await serve(handler, *args)
+        finally:
+            _in_request.reset(token)
+
+    def noting(original: Any) -> Any:
+        def note(*args: Any, **kwargs: Any) -> Any:
+            # One hop takes several of these ways, one inside the other: only the first is noted.
+            token = _in_request.set(False) if _in_request.get() else None
+            if token is None:
+                return original(*args, **kwargs)
+            hops.append(_caller())
+            try:
+                return original(*args, **kwargs)
+            finally:
+                _in_request.reset(token)
+
+        return note
+
+    async def call_noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _in_request.get():
+            return await originals[0](self, *args, **kwargs)
+        hops.append(f"{getattr(self.func, '__qualname__', self.func)} from {_caller()}")
+        token = _in_request.set(False)
+        try:
+            return await originals[0](self, *args, **kwargs)
+        finally:
+            _in_request.reset(token)
+
+    ASGIHandler._serve = serve_marked  # type: ignore[method-assign]
+    SyncToAsync.__call__ = call_noted  # type: ignore[method-assign]
+    for (owner, name), original in list(zip(places, originals, strict=True))[1:]:
+        setattr(owner, name, noting(original))
+    try:
+        yield
+    finally:
+        ASGIHandler._serve = serve  # type: ignore[method-assign]
+        for (owner, name), original in zip(places, originals, strict=True):
+            setattr(owner, name, original)
+
+
+@asynccontextmanager
+async def no_leaked_tasks() -> AsyncIterator[None]:
+    """Every task that is started inside is over, or ends within a few turns of the loop."""
+    before = asyncio.all_tasks()
+    yield
+    for _ in range(10):
+        # The fixture's own task is new, too: set-up and tear-down run in one each.
+        left = asyncio.all_tasks() - before - {asyncio.current_task()}
+        if not left:
+            return
+        await asyncio.sleep(0.01)
+    names = "; ".join(repr(task.get_coro()) for task in left)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    raise GuardError(f"Tasks were left running: {names}")
+
+
+@asynccontextmanager
+async def no_leaked_links() -> AsyncIterator[None]:
+    """As many database connections are taken at the end as at the start."""
+    before = db.statistics().get("in_use", 0)
+    yield
+    for _ in range(10):
+        taken = db.statistics().get("in_use", 0)
+        if taken <= before:
+            return
+        await asyncio.sleep(0.01)
+    raise GuardError(f"Database connections were not given back: {taken}, {before} at the start")
+
+
+def _caller() -> str:
+    """`file:line function` of the nearest frame that is neither this module's nor a library's tool."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not any(
+            part in file for part in ("tests/guards.py", "asgiref", "blockbuster", "/asyncio/")
+        ):
+            return f"{file.rpartition('site-packages/')[2]}:{frame.f_lineno} {frame.f_code.co_name}"
+        frame = frame.f_back
+    return "unknown"
