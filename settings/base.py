@@ -28,6 +28,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "app.ops.middleware.ProbeMiddleware",
+    "app.ops.middleware.MetricsMiddleware",
     "app.ops.middleware.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -112,6 +113,7 @@ LOGGING = {
     },
 }
 DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 0, minimum=0)  # not ready, yet serving, on SIGTERM
+METRICS = env.flag("METRICS")  # /metrics for Prometheus, to whoever reaches the port
 REQUEST_LOG = env.flag("REQUEST_LOG")  # one line of JSON for each request, by app.ops.middleware
 
 REST_FRAMEWORK = {

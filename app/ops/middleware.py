@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from app.ops import views
+from app.ops.metrics import metrics
 
 # A named group of a regular expression, which may hold one more level of brackets.
 _GROUP = re.compile(r"\(\?P<(\w+)>[^()]*(?:\([^()]*\)[^()]*)*\)")
@@ -28,19 +29,40 @@ PROBES = {"/healthz": views.healthz, "/readyz": views.readyz}
 
 
 class ProbeMiddleware:
-    """Answers /healthz and /readyz before anything else can refuse them: whoever probes speaks
-    plain HTTP, to an address that is in no ALLOWED_HOSTS."""
+    """Answers /healthz, /readyz and, with settings.METRICS, /metrics before anything else can
+    refuse them: whoever probes speaks plain HTTP, to an address that is in no ALLOWED_HOSTS."""
 
     sync_capable = False
     async_capable = True
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
+        self.probes = PROBES | ({"/metrics": views.metrics_page} if settings.METRICS else {})
         markcoroutinefunction(self)
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        probe = PROBES.get(request.path_info)
+        probe = self.probes.get(request.path_info)
         return await (self.get_response if probe is None else probe)(request)
+
+
+class MetricsMiddleware:
+    """Counts requests for /metrics; only with settings.METRICS."""
+
+    sync_capable = False
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        if not settings.METRICS:
+            raise MiddlewareNotUsed
+        self.get_response = get_response
+        markcoroutinefunction(self)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        response = await self.get_response(request)
+        seconds = time.perf_counter() - started
+        metrics.record_request(request.method or "", response.status_code, seconds)
+        return response
 
 
 class RequestLogMiddleware:

@@ -3,7 +3,9 @@
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
+from app import db
 from app.ops import readiness
+from app.ops.metrics import metrics
 
 
 @require_safe
@@ -24,3 +26,14 @@ async def readyz(request: HttpRequest) -> HttpResponse:
     response["Cache-Control"] = "no-store"
     response["Content-Length"] = str(len(response.content))  # no middleware will say it
     return response
+
+
+@require_safe
+async def metrics_page(request: HttpRequest) -> HttpResponse:
+    """What this worker has done, for Prometheus."""
+    page = metrics.render(db.statistics()).encode()
+    return HttpResponse(
+        page,
+        content_type="text/plain; version=0.0.4",
+        headers={"Content-Length": str(len(page))},
+    )
