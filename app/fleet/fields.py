@@ -121,6 +121,8 @@ class StructureField(ValueField):
 
     def to_internal_value(self, data: Any) -> Any:
         value = super().to_internal_value(data)
+        if value is None and self.allow_null:
+            return None  # "null", written into a form
         if self.many and isinstance(value, list) and len(value) > self.maximum:
             raise ValidationError(f"At most {self.maximum} items; got {len(value)}.")
         serializer = self.structure(data=value, many=self.many)
