@@ -14,7 +14,7 @@ from typing import Any
 
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 
-from app.accounts.models import Scope, Token
+from app.accounts.models import Scope
 
 ANY = "any"
 
@@ -48,14 +48,15 @@ def required_scope(method: str, view: Any) -> str:
 
 
 def granted_scopes(request: Any) -> frozenset[str]:
-    if isinstance(request.auth, Token):
-        return request.auth.effective_scopes
-    return getattr(request.user, "scopes", frozenset())
+    """Of the credential when there is one (one that names no scopes has none), else of the user."""
+    if request.auth is None:
+        return getattr(request.user, "scopes", frozenset())
+    return getattr(request.auth, "effective_scopes", frozenset())
 
 
 def _refusal(needed: str, granted: frozenset[str], request: Any) -> str:
     has = ", ".join(sorted(granted)) or "none"
-    if isinstance(request.auth, Token):
+    if request.auth is not None:
         return f"This needs a token with the scope '{needed}'; this one has: {has}."
     if needed == Scope.AGENT:
         return f"This needs a token with the scope '{needed}': it is for agents, not for a session."

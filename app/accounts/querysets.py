@@ -1,11 +1,9 @@
 """Reads of users, teams and tokens, each by its name."""
 
-from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from django.apps import apps
-from django.db.models import Q
 
 from app import db
 from app.db import models
@@ -15,9 +13,6 @@ if TYPE_CHECKING:
 
 
 class UserQuerySet(models.QuerySet):
-    def active(self) -> Self:
-        return self.filter(is_active=True)
-
     def in_team(self, team_id: int) -> Self:
         return self.filter(memberships__team_id=team_id)
 
@@ -39,14 +34,6 @@ class TokenQuerySet(models.QuerySet):
 
     def newest_first(self) -> Self:
         return self.order_by("-created_at", "-id")
-
-    def usable(self, at: datetime) -> Self:
-        """Those that authenticate at that moment: neither revoked nor expired, of active users."""
-        return self.filter(
-            Q(expires_at__isnull=True) | Q(expires_at__gt=at),
-            revoked_at__isnull=True,
-            user__is_active=True,
-        )
 
     async def by_prefix(self, prefix: str) -> "Token":
         """The token with its user, in one query. Raises Token.DoesNotExist.

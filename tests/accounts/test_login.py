@@ -175,9 +175,7 @@ async def test_the_csrf_token_may_stand_in_a_form(logged_in: APIClient) -> None:
 async def test_changing_the_password_ends_other_sessions(
     logged_in: APIClient, operator: User
 ) -> None:
-    await User.objects.filter(pk=operator.pk).aupdate(
-        password=await passwords.hash_password("another password")
-    )
+    await services.set_password(user=operator, password="another good password")
     assert (await logged_in.get(ME)).status_code == 401
 
 

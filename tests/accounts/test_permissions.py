@@ -72,6 +72,13 @@ async def test_a_demoted_users_write_token_may_only_read(
     assert await _permitted(client) == {READ, DESCRIBE}
 
 
+async def test_a_credential_that_names_no_scopes_has_none(
+    client: APIClient, operator: User
+) -> None:
+    client.force_authenticate(operator, token=object())
+    assert await _permitted(client) == set()
+
+
 async def test_a_refused_token_is_told_which_scope_it_lacks(
     client: APIClient, make_token: MakeToken
 ) -> None:

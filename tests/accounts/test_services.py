@@ -168,21 +168,6 @@ async def test_use_is_recorded_at_most_once_a_minute(operator: User) -> None:
     assert token.last_used_at == start + timedelta(seconds=120)
 
 
-async def test_usable_tokens_are_the_unrevoked_unexpired_ones_of_active_users(
-    operator: User, viewer: User
-) -> None:
-    now = timezone.now()
-    good, _ = await services.create_token(user=operator, name="good", scopes=["read"])
-    await services.create_token(
-        user=operator, name="ends", scopes=["read"], expires_at=now + timedelta(hours=1)
-    )
-    revoked, _ = await services.create_token(user=operator, name="revoked", scopes=["read"])
-    await services.revoke_token(token=revoked)
-    await services.create_token(user=viewer, name="inactive", scopes=["read"])
-    await User.objects.filter(pk=viewer.pk).aupdate(is_active=False)
-    assert [token.pk async for token in Token.objects.usable(now + timedelta(hours=2))] == [good.pk]
-
-
 @pytest.mark.parametrize(
     ("column", "value"),
     [
