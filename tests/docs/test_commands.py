@@ -12,6 +12,9 @@ RUN_BY = {
     "make up": "tests/setup/test_up.py",
     "make test": ".ci/run",
     "docker compose up --build --wait": "tests/container/conftest.py",
+    "python -m app.agent": "tests/agent/test_main.py",
+    "STOWAGE_URL=https://stowage.example": "tests/agent/test_main.py",
+    "pytest -m container tests/agent": "tests/agent/test_docker_engine.py",
     "mkdir -p app/cranes/migrations": "tests/docs/test_readme.py",
     ".venv/bin/python manage.py makemigrations cranes": "tests/docs/test_readme.py",
 }
