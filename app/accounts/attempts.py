@@ -7,6 +7,7 @@ until then even the right password is not looked at. A name alone locks nobody o
 lock out anybody. Counters live in this worker and are bounded: past `MAX_KEYS` the least recent go.
 """
 
+import ipaddress
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from math import ceil
@@ -57,3 +58,16 @@ class Attempts:
         self._tries.move_to_end(key)
         while len(self._tries) > MAX_KEYS:
             self._tries.popitem(last=False)
+
+
+def network_of(address: str) -> str:
+    """Whom to count: an IPv4 address, or the /64 of an IPv6 one, all of which is one customer's."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))

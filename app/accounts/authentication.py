@@ -8,7 +8,7 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from django.db import DatabaseError
+from django import db
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
@@ -118,9 +118,9 @@ def _check_usable(token: Token, now: datetime) -> None:
 async def _note_use(token: Token, now: datetime) -> None:
     """Record the use when the last record is a minute old; never at the expense of the request."""
     last = token.last_used_at
-    if last is not None and now - last < services.TOUCH_INTERVAL:
+    if last is not None and now - last < services.LAST_USED_PRECISION:
         return
     try:
         await services.record_token_use(token=token, used_at=now)
-    except (DatabaseError, Unavailable):
+    except (db.Error, Unavailable):
         logger.warning("The use of token %s could not be recorded.", token.prefix, exc_info=True)

@@ -12,8 +12,9 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views import View
 
-from app.accounts.attempts import Attempts
+from app.accounts.attempts import Attempts, network_of
 from app.accounts.forms import LoginForm
+from app.accounts.models import User
 from app.errors import Unavailable
 
 _attempts = Attempts()
@@ -54,7 +55,10 @@ class LoginView(SessionView):
         if not form.is_valid():
             return self.page(request, form, next_url, status=400)
         username, password = form.cleaned_data["username"], form.cleaned_data["password"]
-        who = {"address": request.META.get("REMOTE_ADDR", ""), "name": username}
+        who = {
+            "address": network_of(request.META.get("REMOTE_ADDR", "")),
+            "name": User.normalize_username(username),
+        }
         wait = self.attempts.begin(**who, now=time.monotonic())
         if wait:
             form.add_error(None, f"Too many tries. Wait {wait} seconds.")

@@ -13,7 +13,7 @@ from app.accounts.models import Membership, Role, Scope, Team, Token, User
 from app.db import models
 from app.errors import Conflict, Denied, Invalid, NotFound
 
-TOUCH_INTERVAL = timedelta(minutes=1)
+LAST_USED_PRECISION = timedelta(minutes=1)
 
 
 async def create_user(
@@ -36,12 +36,11 @@ async def create_user(
         is_staff=is_staff,
         is_superuser=is_superuser,
     )
-    if password is None:
-        user.set_unusable_password()
-    else:
+    user.set_unusable_password()
+    _check_fields(user)
+    if password is not None:
         await passwords.validate_password(password, user)
         user.password = await passwords.hash_password(password)
-    _check_fields(user)
     try:
         async with db.atomic():
             await user.asave(force_insert=True)
@@ -71,10 +70,13 @@ async def set_password(*, user: User, password: str) -> None:
 
 
 async def renew_hash(*, user: User, password: str) -> None:
-    """Store the same password under today's hash. Sessions, which are tied to the hash, end."""
-    user.password = await passwords.hash_password(password)
+    """Store the password that `user` has under today's hash, unless it was changed meanwhile.
+    Sessions, which are tied to the hash, end."""
+    renewed = await passwords.hash_password(password)
     async with db.atomic():
-        await user.asave(update_fields=["password"])
+        unchanged = User.objects.filter(pk=user.pk, password=user.password)
+        if await unchanged.aupdate(password=renewed):
+            user.password = renewed
 
 
 async def create_token(
@@ -142,7 +144,7 @@ async def record_token_use(*, token: Token, used_at: datetime) -> bool:
         "RETURNING id",
         used_at,
         token.pk,
-        used_at - TOUCH_INTERVAL,
+        used_at - LAST_USED_PRECISION,
     )
     return bool(rows)
 
@@ -161,7 +163,7 @@ async def create_team(*, name: str, slug: str) -> Team:
         async with db.atomic():
             await team.asave(force_insert=True)
     except IntegrityError as error:
-        raise Conflict(f"There is a team {slug!r} already, or the slug is no label.") from error
+        raise Conflict(f"There is a team {slug!r} already.") from error
     return team
 
 

@@ -1,7 +1,9 @@
 """Guessing passwords: what is counted, for whom, and for how long."""
 
+import pytest
+
 from app.accounts import attempts
-from app.accounts.attempts import Attempts
+from app.accounts.attempts import Attempts, network_of
 
 HERE = "192.0.2.1"
 THERE = "192.0.2.2"
@@ -58,7 +60,22 @@ def test_success_with_one_name_does_not_clear_the_address() -> None:
     assert tries.begin(address=HERE, name="last", now=0.0) > 0
 
 
-def test_memory_is_bounded_however_many_names_are_tried(monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::ffff", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("", ""),
+        ("unix:", "unix:"),
+    ],
+)
+def test_an_address_counts_for_whoever_holds_its_network(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def test_memory_is_bounded_however_many_names_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "MAX_KEYS", 100)
     tries = Attempts()
     for n in range(1000):

@@ -65,6 +65,15 @@ async def test_weak_password_is_invalid_and_says_why(password: str) -> None:
     assert caught.value.fields["password"]
 
 
+async def test_renewing_a_hash_never_brings_back_an_old_password() -> None:
+    user = await services.create_user(username="ada", password=PASSWORD)
+    stale = await User.objects.aget(pk=user.pk)
+    await services.set_password(user=user, password="another good password")
+    await services.renew_hash(user=stale, password=PASSWORD)
+    stored = await User.objects.aget(pk=user.pk)
+    assert check_password("another good password", stored.password)
+
+
 async def test_taken_username_is_a_conflict_that_leaves_the_transaction_usable(
     operator: User,
 ) -> None:
