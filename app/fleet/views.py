@@ -6,6 +6,7 @@ from app.fleet import filters, serializers, services
 from app.fleet.models import Container, Event, Host, Image, Revision, Workload
 from app.fleet.observations import RelistSerializer, read_relist
 from app.fleet.pagination import EventPagination, PagePagination
+from app.fleet.writes import VersionedWritesMixin
 from app.rest import viewsets
 from app.rest.decorators import action
 from app.rest.exceptions import NotFound, ValidationError
@@ -44,7 +45,7 @@ class NestedMixin:
         return queryset
 
 
-class HostViewSet(viewsets.ModelViewSet):
+class HostViewSet(VersionedWritesMixin, viewsets.ModelViewSet):
     """Machines with an engine. Agents register theirs; `observe/` is an agent's full report."""
 
     queryset = Host.objects.all()
@@ -61,12 +62,16 @@ class HostViewSet(viewsets.ModelViewSet):
 
     async def perform_update(self, serializer: Any) -> None:
         serializer.instance = await services.update_host(
-            host_id=serializer.instance.pk, **serializer.validated_data
+            host_id=serializer.instance.pk,
+            versions=self.versions(),
+            **serializer.validated_data,
         )
 
     async def perform_destroy(self, instance: Host) -> None:
         """409 while containers are live on the host, unless `?force=true`."""
-        await services.delete_host(host_id=instance.pk, force=flag(self.request, "force"))
+        await services.delete_host(
+            host_id=instance.pk, force=flag(self.request, "force"), versions=self.versions()
+        )
 
     @action(detail=False, methods=["post"], serializer_class=RelistSerializer)
     async def observe(self, request: Request) -> Response:
@@ -87,7 +92,7 @@ class ImageViewSet(viewsets.ReadOnlyModelViewSet):
     ordering = ["reference", "digest"]
 
 
-class WorkloadViewSet(viewsets.ModelViewSet):
+class WorkloadViewSet(VersionedWritesMixin, viewsets.ModelViewSet):
     """Desired state. A change of the spec is a new generation, and leaves a revision."""
 
     queryset = Workload.objects.all()
@@ -107,11 +112,12 @@ class WorkloadViewSet(viewsets.ModelViewSet):
         serializer.instance = await services.update_workload(
             workload_id=serializer.instance.pk,
             changed_by=self.request.user,
+            versions=self.versions(),
             **serializer.validated_data,
         )
 
     async def perform_destroy(self, instance: Workload) -> None:
-        await services.delete_workload(workload_id=instance.pk)
+        await services.delete_workload(workload_id=instance.pk, versions=self.versions())
 
 
 class RevisionViewSet(NestedMixin, viewsets.ReadOnlyModelViewSet):

@@ -93,7 +93,7 @@ class TestBatch:
         ids = await running(50)
         await agent.post(USAGE, [sample(ids[0])])
         batch = [sample(one, n) for one in ids for n in range(2, 12)]
-        with assert_num_queries(5):  # token, savepoint, staging table, store, release; COPY is none
+        with assert_num_queries(6):  # token, savepoint, staging table, COPY, store, release
             response = await agent.post(USAGE, batch)
         assert response.json()["stored"] == 500
 

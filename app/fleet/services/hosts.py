@@ -9,6 +9,7 @@ from app.errors import Conflict, NotFound
 from app.fleet.models import Container, Host
 from app.fleet.services.conflicts import conflicts
 from app.fleet.services.events import Change, difference, record_changes
+from app.fleet.services.versions import Versions, check_version
 
 
 class HostSpec(TypedDict, total=False):
@@ -38,14 +39,16 @@ async def register_host(**spec: Unpack[HostSpec]) -> Host:
     return host
 
 
-async def update_host(*, host_id: int, **changes: Unpack[HostSpec]) -> Host:
+async def update_host(
+    *, host_id: int, versions: Versions = None, **changes: Unpack[HostSpec]
+) -> Host:
     """Change a host; nothing is written when nothing differs.
 
-    Raises NotFound, and Conflict when the name is taken.
+    Raises NotFound, VersionMismatchError, and Conflict when the name is taken.
     """
     with conflicts(MEANINGS):
         async with db.atomic():
-            host = await locked_host(host_id)
+            host = await locked_host(host_id, versions)
             before = {name: getattr(host, name) for name in changes}
             differing = difference(before, dict(changes))
             if differing:
@@ -54,15 +57,15 @@ async def update_host(*, host_id: int, **changes: Unpack[HostSpec]) -> Host:
     return host
 
 
-async def delete_host(*, host_id: int, force: bool = False) -> None:
+async def delete_host(*, host_id: int, force: bool = False, versions: Versions = None) -> None:
     """Delete a host with its containers and their usage.
 
-    Raises NotFound; and Conflict while containers are live on it, unless `force`: an agent that
-    still reports would bring the host back at once.
+    Raises NotFound, VersionMismatchError; and Conflict while containers are live on it, unless
+    `force`: an agent that still reports would bring the host back at once.
     """
     with conflicts():
         async with db.atomic():
-            host = await locked_host(host_id)
+            host = await locked_host(host_id, versions)
             live = await Container.objects.on_host(host_id).live().acount()
             if live and not force:
                 raise Conflict(
@@ -81,12 +84,14 @@ async def delete_host(*, host_id: int, force: bool = False) -> None:
             )
 
 
-async def locked_host(host_id: int) -> Host:
-    """The host, locked until the transaction ends. Raises NotFound."""
+async def locked_host(host_id: int, versions: Versions = None) -> Host:
+    """The host, locked until the transaction ends. Raises NotFound and VersionMismatchError."""
     try:
-        return await Host.objects.select_for_update().aget(pk=host_id)
+        host: Host = await Host.objects.select_for_update(no_key=True).aget(pk=host_id)
     except Host.DoesNotExist:
         raise NotFound(f"There is no host {host_id}.") from None
+    check_version(host.version, versions)
+    return host
 
 
 async def _write(host: Host, values: dict[str, Any]) -> None:

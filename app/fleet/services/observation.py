@@ -111,7 +111,7 @@ async def _observe_host(
     values: dict[str, Any], observed_at: datetime
 ) -> tuple[Host, list[Change], bool]:
     """The host's row, locked and brought up to date; the events; whether the report is late."""
-    host = await Host.objects.select_for_update().filter(name=values["name"]).afirst()
+    host = await Host.objects.select_for_update(no_key=True).filter(name=values["name"]).afirst()
     if host is None:
         host = await Host.objects.acreate(**values, last_seen_at=observed_at)
         return host, [Change("host.created", host.pk, dict(values))], False
@@ -130,7 +130,7 @@ async def _observe_host(
 async def _stored_containers(host_id: int, containers: Sequence[Row]) -> dict[str, Row]:
     """By engine id: what is stored of this host and not removed, and of what is reported."""
     stored = (
-        Container.objects.select_for_update()
+        Container.objects.select_for_update(no_key=True)
         .filter(
             (Q(host_id=host_id) & ~Q(state=State.REMOVED))
             | Q(engine_id__in=[row["engine_id"] for row in containers])

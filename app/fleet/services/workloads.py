@@ -11,6 +11,7 @@ from app.errors import NotFound
 from app.fleet.models import Container, Revision, Workload
 from app.fleet.services.conflicts import conflicts
 from app.fleet.services.events import Change, difference, record_changes
+from app.fleet.services.versions import Versions, check_version
 
 SPEC = (
     "image",
@@ -72,38 +73,49 @@ async def create_workload(
 
 
 async def update_workload(
-    *, workload_id: int, changed_by: AbstractBaseUser | None = None, **changes: Unpack[WorkloadSpec]
+    *,
+    workload_id: int,
+    changed_by: AbstractBaseUser | None = None,
+    versions: Versions = None,
+    **changes: Unpack[WorkloadSpec],
 ) -> Workload:
     """Change a workload; nothing is written when nothing differs.
 
-    Raises NotFound, and Conflict when the name is taken.
+    Raises NotFound, VersionMismatchError, and Conflict when the name is taken.
     """
     with conflicts(MEANINGS):
         async with db.atomic():
-            workload = await locked_workload(workload_id)
+            workload = await locked_workload(workload_id, versions)
             differing = _differing(workload, dict(changes))
             if differing:
                 await _write(workload, differing, changed_by)
     return workload
 
 
-async def delete_workload(*, workload_id: int) -> None:
-    """Delete a workload with its revisions. Its containers stay, tied to none. Raises NotFound."""
+async def delete_workload(*, workload_id: int, versions: Versions = None) -> None:
+    """Delete a workload with its revisions. Its containers stay, tied to none.
+
+    Raises NotFound and VersionMismatchError.
+    """
     with conflicts():
         async with db.atomic():
-            workload = await locked_workload(workload_id)
+            workload = await locked_workload(workload_id, versions)
             await Container.objects.of_workload(workload_id).aupdate(workload=None)
             await db.execute("DELETE FROM fleet_revision WHERE workload_id = %s", workload_id)
             await db.execute("DELETE FROM fleet_workload WHERE id = %s", workload_id)
             await record_changes(Change("workload.deleted", workload_id, {"name": workload.name}))
 
 
-async def locked_workload(workload_id: int) -> Workload:
-    """The workload, locked until the transaction ends. Raises NotFound."""
+async def locked_workload(workload_id: int, versions: Versions = None) -> Workload:
+    """The workload, locked until the transaction ends. Raises NotFound and VersionMismatchError."""
     try:
-        return await Workload.objects.select_for_update().aget(pk=workload_id)
+        workload: Workload = await Workload.objects.select_for_update(no_key=True).aget(
+            pk=workload_id
+        )
     except Workload.DoesNotExist:
         raise NotFound(f"There is no workload {workload_id}.") from None
+    check_version(workload.version, versions)
+    return workload
 
 
 async def _write(
