@@ -38,7 +38,7 @@ class Snippet:
 
 def change(text: str, lines: list[str]) -> str:
     """An import joins the others; an assignment takes the place of the one to the same name."""
-    for line in lines:
+    for line in filter(None, lines):
         if line.startswith(("from ", "import ")):
             first = re.search(r"^from app", text, re.MULTILINE)
             assert first
