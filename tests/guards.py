@@ -43,6 +43,8 @@ _ONCE = [
     ("pkgutil.py", {"_iter_file_finder_modules"}),  # template tag libraries
     ("zoneinfo/_tzpath.py", {"find_tzfile"}),
     ("zoneinfo/_common.py", {"load_data", "load_tzdata"}),
+    # Markdown and Pygments look their extensions up.
+    ("importlib/metadata/__init__.py", {"mtime", "lookup", "children", "read_text"}),
     ("asyncpg/connect_utils.py", {"_connect"}),
 ]
 # Hops that are meant: what computes for a third of a second must leave the loop.

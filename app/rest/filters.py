@@ -4,12 +4,15 @@ A filter on a relation (ModelChoiceFilter) must know that the object exists: its
 their objects beforehand, one query each.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
+from django.template import loader
 from django_filters.rest_framework import DjangoFilterBackend as BaseDjangoFilterBackend
 from django_filters.rest_framework import FilterSet
 from rest_framework.filters import BaseFilterBackend, OrderingFilter, SearchFilter
+from rest_framework.settings import api_settings
 
 __all__ = [
     "BaseFilterBackend",
@@ -34,14 +37,32 @@ class DjangoFilterBackend(BaseDjangoFilterBackend):
             raise utils.translate_validation(filterset.errors)
         return filterset.qs
 
+    async def ato_html(self, request: Any, queryset: Any, view: Any) -> str | None:
+        """The filter form of the browsable API, with the objects that relations choose from."""
+        filterset = self.get_filterset(request, queryset, view)
+        if filterset is None:
+            return None
+        await aresolve_choices(filterset.form, listed=True)
+        html: str = loader.get_template(self.template).render({"filter": filterset}, request)
+        return html
+
 
 class _Chosen:
     """Stands for a choice field's queryset: answers from what was found beforehand."""
 
-    def __init__(self, queryset: Any, found: list[Any]) -> None:
+    _prefetch_related_lookups = ()
+
+    def __init__(self, queryset: Any, found: list[Any], listed: list[Any]) -> None:
         self.queryset = queryset
         self.model = queryset.model
         self.found = found
+        self.listed = listed
+
+    def iterator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        return iter(self.listed)
+
+    def exists(self) -> bool:
+        return bool(self.listed)
 
     def all(self) -> "_Chosen":
         return self
@@ -62,15 +83,19 @@ class _Chosen:
         return getattr(self.queryset, name)
 
 
-async def aresolve_choices(form: forms.Form) -> None:
-    """Give each relational field of a bound form the objects that its data names."""
+async def aresolve_choices(form: forms.Form, *, listed: bool = False) -> None:
+    """Give each relational field of a form the objects that its data names; `listed`, all others
+    too, up to HTML_SELECT_CUTOFF, to choose from.
+    """
     for name, field in form.fields.items():
         if isinstance(field, forms.ModelChoiceField) and field.queryset is not None:
             choice: Any = field
             value = field.widget.value_from_datadict(form.data, form.files, form.add_prefix(name))
             values = value if isinstance(value, list | tuple) else [value]
             found = await _find(field, [one for one in values if one not in field.empty_values])
-            choice._queryset = _Chosen(field.queryset, found)
+            cutoff = api_settings.HTML_SELECT_CUTOFF
+            rows = [obj async for obj in field.queryset.all()[:cutoff]] if listed else []
+            choice._queryset = _Chosen(field.queryset, found, rows)
 
 
 async def _find(field: Any, values: list[Any]) -> list[Any]:

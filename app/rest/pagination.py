@@ -20,6 +20,7 @@ __all__ = [
     "CursorPagination",
     "LimitOffsetPagination",
     "PageNumberPagination",
+    "SizedPageNumberPagination",
 ]
 
 
@@ -51,6 +52,13 @@ class PageNumberPagination(drf.PageNumberPagination):
             self.display_page_controls = True
         self.page.object_list = await as_list(self.page.object_list)
         return self.page.object_list
+
+
+class SizedPageNumberPagination(PageNumberPagination):
+    """Pages whose size the client may choose, up to a thousand."""
+
+    page_size_query_param = "page_size"
+    max_page_size = 1000
 
 
 class LimitOffsetPagination(drf.LimitOffsetPagination):
