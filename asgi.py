@@ -4,12 +4,16 @@ Its lifespan opens the database's pool, starts the tasks that apps registered, a
 """
 
 import os
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
 
 import django
 
 django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: E402
 
 from app import db  # noqa: E402 - apps must be ready before anything of theirs is imported
 from app.rest.handlers import ASGIHandler  # noqa: E402
@@ -18,4 +22,7 @@ from app.rest.lifespan import lifespan  # noqa: E402
 lifespan.on_startup(db.open)
 lifespan.on_shutdown(db.close)
 
-application = ASGIHandler(lifespan)
+application: Any = ASGIHandler(lifespan)
+if settings.DEBUG:
+    # The browsable API's style sheets and scripts; in production the API answers with JSON only.
+    application = ASGIStaticFilesHandler(application)

@@ -125,7 +125,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["app.accounts.permissions.HasScope"],
     "DEFAULT_METADATA_CLASS": "app.rest.metadata.SimpleMetadata",
-    "DEFAULT_PAGINATION_CLASS": "app.rest.pagination.PageNumberPagination",
+    "DEFAULT_PAGINATION_CLASS": "app.rest.pagination.SizedPageNumberPagination",
     "PAGE_SIZE": 50,
     "DEFAULT_FILTER_BACKENDS": [
         "app.rest.filters.DjangoFilterBackend",
@@ -134,11 +134,6 @@ REST_FRAMEWORK = {
     ],
     "EXCEPTION_HANDLER": "app.rest.exceptions.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
-}
-
-STOWAGE = {
-    "REJECT_UNKNOWN_FIELDS": True,
-    "USAGE_RETENTION_DAYS": env.integer("USAGE_RETENTION_DAYS", 2, minimum=1),
 }
 
 # Secure transport and cookies. Development, which speaks plain HTTP on loopback, turns them off.

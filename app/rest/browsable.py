@@ -1,7 +1,7 @@
 """The browsable API: prepared with awaits, then rendered in place by DRF's own code.
 
-DRF's renderer asks while it renders: may this user use this method? what does a form hold? which objects
-can a relation choose from? `prepare` asks all of it beforehand, and `render` hands DRF the answers.
+DRF's renderer asks while it renders: may this user use this method? what does a form hold? which
+objects can a relation choose from? `prepare` asks all of it first; `render` gives DRF the answers.
 
 A view may show a picture above its data: with `picture_format = "svg"` the page holds
 `<img src="?format=svg">`, drawn by the view's own renderer of that format.
@@ -142,7 +142,7 @@ def _is_list(data: Any, view: Any) -> bool:
 
 @contextmanager
 def _serializers_of(view: Any, prepared: dict[str, Any]) -> Iterator[None]:
-    """While DRF builds its forms, `view.get_serializer()` gives what was prepared for the method."""
+    """While DRF builds its forms, `view.get_serializer()` gives what was prepared."""
     if not prepared:
         yield
         return

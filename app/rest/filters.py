@@ -96,6 +96,7 @@ async def aresolve_choices(form: forms.Form, *, listed: bool = False) -> None:
             cutoff = api_settings.HTML_SELECT_CUTOFF
             rows = [obj async for obj in field.queryset.all()[:cutoff]] if listed else []
             choice._queryset = _Chosen(field.queryset, found, rows)
+            choice.widget.choices = choice.choices  # the widget kept those of the old queryset
 
 
 async def _find(field: Any, values: list[Any]) -> list[Any]:
