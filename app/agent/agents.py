@@ -10,7 +10,9 @@ it anew.
 """
 
 import asyncio
+import math
 import random
+import time
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -88,19 +90,22 @@ class Agent:
 
     async def _observe(self) -> None:
         backoff = self._source_backoff()
-        full = True
+        full_at = -math.inf
         while True:
+            began_at = time.monotonic()
+            full = began_at - full_at >= self._pace.relist
             try:
                 self.roster.note(await self._source.observe(full=full))
             except SourceUnavailableError as error:
                 self._lose_source(error)
-                full = True
+                full_at = -math.inf
                 await asyncio.sleep(backoff.fail())
                 continue
             backoff.succeed()
             self.source_link.restore(self.roster.describe())
             self.delivery.report()
-            full = not await self._signal.wait(self._pace.relist)
+            full_at = began_at if full else full_at
+            await self._signal.wait(max(0.0, full_at + self._pace.relist - time.monotonic()))
 
     async def _sample(self) -> None:
         await self._take_sample()

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from app.agent import inspections
 from app.agent.counters import Counters
-from app.agent.engines import Engine
+from app.agent.engines import SAMPLE_SECONDS, Engine, EngineRefusedError
 from app.agent.observations import Container, Observation, Sample, moment
 from app.agent.sources import SourceUnavailableError
 
@@ -78,8 +78,9 @@ class Containers:
         answers, errors = await gather_bounded(ids, self._read, self._at_once)
         if time.monotonic() - began_at > SLOW_SECONDS and len(ids) > self._at_once:
             self._at_once = min(2 * self._at_once, MOST_AT_ONCE)
-        if running and len(errors) == len(running):
-            raise errors[0]
+        gone = [error for error in errors if not isinstance(error, EngineRefusedError)]
+        if gone and len(errors) == len(running):
+            raise gone[0]
         samples = []
         for key, stats in zip(running, answers, strict=True):
             reading = inspections.reading_from(stats) if stats else None
@@ -141,7 +142,9 @@ class Containers:
 
     async def _read(self, engine_id: str) -> dict[str, Any] | None:
         stats: dict[str, Any] | None = await self._engine.get(
-            f"containers/{engine_id}/stats", **{"stream": "false", "one-shot": "true"}
+            f"containers/{engine_id}/stats",
+            seconds=SAMPLE_SECONDS,
+            **{"stream": "false", "one-shot": "true"},
         )
         return stats
 

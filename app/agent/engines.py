@@ -16,11 +16,16 @@ import aiohttp
 from app.agent.sources import SourceUnavailableError
 
 ANSWER_SECONDS = 20.0
+SAMPLE_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 QUIET_SECONDS = 300.0  # an event stream that says nothing for this long is opened anew
 LINE_BYTES = 2**18  # an event carries all labels of its container
 
 ERRORS = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
+
+
+class EngineRefusedError(SourceUnavailableError):
+    """The engine is there, but answers this question with an error."""
 
 
 class Engine:
@@ -34,13 +39,15 @@ class Engine:
     async def version(self) -> str:
         """The API version that the engine speaks, such as v1.41."""
         if self._version is None:
-            answer = await self._read("version")
+            answer = await self._read("version", {}, ANSWER_SECONDS)
+            if not isinstance(answer, dict) or "ApiVersion" not in answer:
+                raise SourceUnavailableError(f"what answers at {self.url} is no Docker engine")
             self._version = f"v{answer['ApiVersion']}"
         return self._version
 
-    async def get(self, path: str, **params: str) -> Any:
+    async def get(self, path: str, *, seconds: float = ANSWER_SECONDS, **params: str) -> Any:
         """The answer to GET, decoded; None when what `path` names is not there."""
-        return await self._read(f"{await self.version()}/{path}", **params)
+        return await self._read(f"{await self.version()}/{path}", params, seconds)
 
     async def events(self, **params: str) -> AsyncGenerator[dict[str, Any] | None, None]:
         """Each event as it happens, after a None that says: from here on, nothing is missed."""
@@ -61,8 +68,8 @@ class Engine:
         if docker is not None:
             await docker.close()
 
-    async def _read(self, path: str, **params: str) -> Any:
-        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS)
+    async def _read(self, path: str, params: dict[str, str], seconds: float) -> Any:
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
         async with self._asked(path, params, timeout) as answer:
             return None if answer.status == 404 else json.loads(await answer.read())
 
@@ -76,7 +83,7 @@ class Engine:
                 f"{base}/{path}", params=params, timeout=limits, read_bufsize=LINE_BYTES
             ) as answer:
                 if answer.status >= 400 and answer.status != 404:
-                    raise SourceUnavailableError(await self._refusal(answer))
+                    raise EngineRefusedError(await self._refusal(answer))
                 yield answer
         except ERRORS as error:
             self._version = None
@@ -88,7 +95,8 @@ class Engine:
         return self._docker.session, self._docker.docker_host
 
     async def _refusal(self, answer: aiohttp.ClientResponse) -> str:
-        self._version = None
+        if answer.status == 400:
+            self._version = None  # "client version is too old": the engine has been upgraded
         text = (await answer.text(errors="replace"))[:300].strip()
         return f"the engine at {self.url} answered {answer.status}: {text}"
 

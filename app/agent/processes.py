@@ -34,6 +34,7 @@ EXITED_SECONDS = 600.0  # a program that has ended is listed as exited for so lo
 class Known:
     """What does not change over a process's life, and its PSS as a share of RSS when last read."""
 
+    key: Key
     program: str
     pss_share: float | None = None
     read_at: float = 0.0
@@ -50,20 +51,21 @@ class Table:
                 "to watch processes, the package psutil is needed: pip install psutil"
             ) from None
         self._clock = clock
-        self._known: dict[Key, Known | None] = {}  # None: a kernel thread
+        # By psutil.Process, which is equal by number and start; None is a kernel thread.
+        self._known: dict[Any, Known | None] = {}
 
     def read(self) -> list[Process]:
         """The processes that run now, without kernel threads and those that end meanwhile."""
-        known: dict[Key, Known | None] = {}
+        known: dict[Any, Known | None] = {}
         processes = []
         deadline = self._clock() + BUDGET_SECONDS
         for pid in self._psutil.pids():
             try:
                 found = self._psutil.Process(pid)
-                key = Key(pid, found.create_time())
-                known[key] = fact = self._known[key] if key in self._known else self._meet(found)
+                fact = self._known[found] if found in self._known else self._meet(found)
+                known[found] = fact
                 if fact is not None:
-                    processes.append(self._measure(found, key, fact, deadline))
+                    processes.append(self._measure(found, fact, deadline))
             except (self._psutil.Error, OSError):
                 continue
         self._known = known
@@ -80,16 +82,17 @@ class Table:
             executable, command = found.exe(), found.cmdline()
         except self._psutil.AccessDenied:
             executable, command = "", []
-        return Known(programs.program_of(name, executable, command))
+        key = Key(found.pid, found.create_time())  # once: it is told anew when a clock is set
+        return Known(key, programs.program_of(name, executable, command))
 
-    def _measure(self, found: Any, key: Key, known: Known, deadline: float) -> Process:
+    def _measure(self, found: Any, known: Known, deadline: float) -> Process:
         times, memory = found.cpu_times(), found.memory_info()
         now = self._clock()
         if now < deadline and (not known.read_at or now - known.read_at >= PSS_SECONDS):
             known.pss_share, known.read_at = self._read_pss_share(found, memory.rss), now
         share = known.pss_share
         return Process(
-            key=key,
+            key=known.key,
             program=known.program,
             cpu_seconds=times.user + times.system,
             rss_bytes=memory.rss,
@@ -116,9 +119,11 @@ class Processes:
         reserved_memory_bytes: int | None = None,
         table: Table | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._table = table or Table()
         self._clock = clock
+        self._wall_clock = wall_clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="processes")
         self._host = Host(
             name=host_name or socket.gethostname(),
@@ -134,7 +139,7 @@ class Processes:
         )
         self._machine = machines.machine_id()
         self._last: dict[Key, Process] | None = None
-        self._last_at = 0.0
+        self._last_at = self._last_at_wall = 0.0
         self._named: set[str] = set()
         self._listed: dict[str, Group] = {}
         self._ended: dict[str, tuple[Group, float, str]] = {}
@@ -152,13 +157,13 @@ class Processes:
 
     async def sample(self) -> list[Sample]:
         processes, now, at = await self._read(), self._clock(), moment()
-        before, seconds = self._last, now - self._last_at
+        before, seconds, since = self._last, now - self._last_at, self._last_at_wall
         self._last = {process.key: process for process in processes}
-        self._last_at = now
+        self._last_at, self._last_at_wall = now, self._wall_clock()
         if before is None or seconds <= 0:
             return []
         groups = programs.groups_of(
-            processes, programs.cores_by_process(before, processes, seconds)
+            processes, programs.cores_by_process(before, processes, since=since, seconds=seconds)
         )
         if self._differs(groups):
             self._changed.set()

@@ -21,6 +21,7 @@ OTHER = "other"
 WORTH_BYTES = 16 * 2**20
 WORTH_CORES = 0.01
 LONGEST_NAME = 200
+START_ERROR_SECONDS = 2.0  # Linux tells the moment of its boot in whole seconds
 
 INTERPRETER = re.compile(
     r"(python|pypy|ruby|perl|php|node|nodejs|deno|bun|java|bash|dash|sh|zsh|fish|tclsh|lua)[-\d.]*"
@@ -87,13 +88,20 @@ def script_of(arguments: Sequence[str]) -> str:
 
 
 def cores_by_process(
-    before: Mapping[Key, Process], after: Iterable[Process], seconds: float
+    before: Mapping[Key, Process], after: Iterable[Process], *, since: float, seconds: float
 ) -> dict[Key, float]:
-    """The cores that each process used between two snapshots that are `seconds` apart."""
+    """The cores that each process used between two snapshots: at `since`, and `seconds` later.
+
+    What an older process that the first snapshot lacks has used since is not known, and counts as
+    nothing: its time may go back for days.
+    """
     used = {}
     for process in after:
-        last = before.get(process.key)
-        spent = process.cpu_seconds - (last.cpu_seconds if last else 0.0)
+        if last := before.get(process.key):
+            spent = process.cpu_seconds - last.cpu_seconds
+        else:
+            is_new = process.key.started_at >= since - START_ERROR_SECONDS
+            spent = process.cpu_seconds if is_new else 0.0
         used[process.key] = max(0.0, spent) / seconds
     return used
 

@@ -144,6 +144,18 @@ async def test_full_list_is_made_again_as_time_goes_by(api):
 
 
 @pytest.mark.asyncio
+async def test_changes_without_end_do_not_put_off_the_full_list(api):
+    machine = Machine()
+    pace = Pace(interval=0.05, first_sample=0.01, settle=0.01, relist=0.1)
+    async with running(machine, api, pace):
+        async with asyncio.timeout(4):
+            while machine.observed.count(True) < 3:
+                machine.changed.set()
+                await asyncio.sleep(0.005)
+    assert machine.observed.count(False) > 2
+
+
+@pytest.mark.asyncio
 async def test_source_that_is_gone_is_told_once_and_found_again(api, caplog):
     machine = Machine()
     with caplog.at_level(logging.INFO, "app.agent"):

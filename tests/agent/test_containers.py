@@ -9,6 +9,7 @@ import pytest_asyncio
 from app.agent.containers import Containers, gather_bounded
 from app.agent.engines import Engine
 from app.agent.sources import SourceUnavailableError
+from tests.agent.apis import Api
 from tests.agent.engines import FakeEngine
 
 
@@ -60,6 +61,17 @@ async def test_container_that_goes_while_sampled_costs_no_other_its_sample(engin
     engine.remove("a")
     engine.failing_stats.add("b")
     assert [sample.engine_id for sample in await source.sample()] == ["c"]
+
+
+@pytest.mark.asyncio
+async def test_engine_that_refuses_each_sample_is_not_gone(engine, source):
+    engine.run("a")
+    await source.observe(full=True)
+    engine.failing_stats.add("a")
+    assert await source.sample() == []
+    await engine.stop()
+    with pytest.raises(SourceUnavailableError, match="no engine"):
+        await source.sample()
 
 
 @pytest.mark.asyncio
@@ -138,6 +150,17 @@ async def test_socket_without_permission_and_one_that_is_missing_are_told_apart(
     with pytest.raises(SourceUnavailableError, match="no answer from the engine at tcp"):
         await refused.get("info")
     await refused.close()
+
+
+@pytest.mark.asyncio
+async def test_what_is_no_engine_is_told_as_such():
+    api = Api()
+    await api.start()
+    engine = Engine(api.url.replace("http", "tcp"))
+    with pytest.raises(SourceUnavailableError, match="is no Docker engine"):
+        await engine.get("info")
+    await engine.close()
+    await api.stop()
 
 
 @pytest.mark.asyncio

@@ -30,14 +30,18 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(40)]
 class Fleet:
     """A source of known behaviour: every sample that it gave is remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, host_name: str = "dock-1") -> None:
+        self.host_name = host_name
         self.names = ["web", "db"]
         self.given: list[Sample] = []
         self.changed = asyncio.Event()
 
+    def engine_id(self, name: str) -> str:
+        return f"id-of-{name}" if self.host_name == "dock-1" else f"{self.host_name}-{name}"
+
     async def observe(self, *, full: bool) -> Observation:
         host = Host(
-            name="dock-1",
+            name=self.host_name,
             cpus=4.0,
             memory_bytes=2**33,
             engine="docker",
@@ -47,7 +51,7 @@ class Fleet:
         image = Image(reference="web:1", digest="sha256:" + "a" * 64, size_bytes=1_000)
         containers = [
             Container(
-                engine_id=f"id-of-{name}",
+                engine_id=self.engine_id(name),
                 name=name,
                 state="running",
                 image=image.reference,
@@ -63,7 +67,7 @@ class Fleet:
 
     async def sample(self) -> list[Sample]:
         at = moment()
-        samples = [Sample(f"id-of-{name}", at, 0.25, 2**25) for name in self.names]
+        samples = [Sample(self.engine_id(name), at, 0.25, 2**25) for name in self.names]
         self.given += samples
         return samples
 
@@ -145,7 +149,7 @@ class Runner:
     def __init__(self, url: str, token: str) -> None:
         self.url = url
         self.token = token
-        self._end: Callable[[], Awaitable[None]] | None = None
+        self._ends: list[Callable[[], Awaitable[None]]] = []
 
     def start(self, source: Source, token: str = "") -> Agent:
         client = Client(self.url, token or self.token)
@@ -161,13 +165,12 @@ class Runner:
             await client.close()
             await source.close()
 
-        self._end = end
+        self._ends.append(end)
         return agent
 
     async def stop(self) -> None:
-        end, self._end = self._end, None
-        if end is not None:
-            await end()
+        while self._ends:
+            await self._ends.pop()()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -237,6 +240,21 @@ async def test_api_that_goes_and_comes_back_has_lost_nothing(run, server, number
     assert await stored() == set(fleet.given)
     late = await models.Container.objects.aget(name="late")
     assert late.state == "removed"
+
+
+async def test_several_agents_share_one_api_that_goes_and_comes_back(run, server):
+    fleets = [Fleet(f"dock-{number}") for number in range(2, 7)]
+    agents = [run.start(fleet) for fleet in fleets]
+    await until(lambda: all(agent.outbox.acknowledged >= 4 for agent in agents), 15)
+    await server.stop(signal.SIGKILL)
+    await asyncio.sleep(1.0)
+    await server.start()
+    given = sum(len(fleet.given) for fleet in fleets)
+    await until(lambda: sum(agent.outbox.acknowledged for agent in agents) >= given, 20)
+    await run.stop()
+    assert await models.Host.objects.acount() == 5
+    assert [agent.outbox.dropped for agent in agents] == [0] * 5
+    assert await stored() == {sample for fleet in fleets for sample in fleet.given}
 
 
 async def test_container_deleted_at_the_api_is_reported_anew(run):

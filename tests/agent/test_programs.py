@@ -55,13 +55,21 @@ def process(pid, *, program="p", cpu=0.0, rss=0, shared=0, pss=None, started_at=
 def test_cores_are_the_time_spent_and_a_new_process_counts_whole():
     before = {each.key: each for each in (process(1, cpu=10.0), process(2, cpu=3.0))}
     after = [process(1, cpu=12.5), process(3, cpu=1.0)]
-    assert cores_by_process(before, after, 5.0) == {Key(1, 1.0): 0.5, Key(3, 1.0): 0.2}
+    assert cores_by_process(before, after, since=2.0, seconds=5.0) == {
+        Key(1, 1.0): 0.5,
+        Key(3, 1.0): 0.2,
+    }
 
 
 def test_number_used_again_is_another_process():
     before = {Key(1, 1.0): process(1, cpu=100.0)}
     after = [process(1, cpu=2.0, started_at=9.0)]
-    assert cores_by_process(before, after, 4.0) == {Key(1, 9.0): 0.5}
+    assert cores_by_process(before, after, since=8.0, seconds=4.0) == {Key(1, 9.0): 0.5}
+
+
+def test_process_that_was_there_but_unseen_does_not_count_its_whole_life():
+    after = [process(1, cpu=36_000.0, started_at=1.0)]
+    assert cores_by_process({}, after, since=90.0, seconds=5.0) == {Key(1, 1.0): 0.0}
 
 
 def test_shared_memory_is_counted_once_with_pss_and_without():
