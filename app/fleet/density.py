@@ -10,12 +10,12 @@ A stale host counts with what was last known of it. docs/density.md works an exa
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from math import fsum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from app.fleet.policy import DEFAULT, Policy
 from app.fleet.shares import Measure, Share, count
@@ -38,8 +38,7 @@ class Flag(StrEnum):
     STALE = "stale"
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(NamedTuple):
     id: int
     name: str
     state: str
@@ -61,13 +60,8 @@ class Host:
     memory_bytes: int
     reserved_cpus: float
     reserved_memory_bytes: int
-    containers: tuple[Container, ...]
-
-    @property
-    def heard_at(self) -> datetime | None:
-        """When the host, or anything on it, was last heard of."""
-        times = [self.last_seen_at, *(container.heard_at for container in self.containers)]
-        return max((at for at in times if at is not None), default=None)
+    containers: Collection[Container]
+    """May be made anew each time it is iterated; so a large fleet need not be held in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +193,16 @@ def _sum(resource: Resource, parts: Iterable[Density]) -> Density:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Stowed:
+class Stowed(NamedTuple):
     """A container as it counts on its host."""
 
     container: Container
-    shares: Mapping[Resource, Share]
+    cpu: Share
+    memory: Share
     is_stale: bool
+
+    def share(self, resource: Resource) -> Share:
+        return self.cpu if resource is Resource.CPU else self.memory
 
     @property
     def flags(self) -> list[str]:
@@ -215,7 +212,7 @@ class Stowed:
             flags.append(str(Flag.STALE))
         if not self.container.samples:
             flags.append(str(Flag.UNMEASURED))
-        for resource, share in self.shares.items():
+        for resource, share in (("cpu", self.cpu), ("memory", self.memory)):
             if not share.is_limited:
                 flags.append(f"{Flag.UNLIMITED}:{resource}")
             if not share.is_reserved:
@@ -232,86 +229,89 @@ class Stowed:
 
     def as_full_dict(self) -> dict[str, Any]:
         """With what each resource counts with, and why."""
-        shares = {
-            str(resource): {
-                "reservation": share.reservation,
-                "reservation_basis": share.reservation_basis,
-                "limit": share.limit,
-                "limit_basis": share.limit_basis,
-                "use": share.use,
-                "use_basis": share.use_basis,
-                "use_p95": share.p95,
-                "use_p95_basis": share.p95_basis,
-            }
-            for resource, share in self.shares.items()
-        }
         heard_at = self.container.heard_at
         return {
             **self.as_dict(),
             "samples": self.container.samples,
             "heard_at": heard_at.isoformat() if heard_at else None,
-            **shares,
+            "cpu": self.cpu.as_dict(),
+            "memory": self.memory.as_dict(),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class HostDensity:
     host: Host
-    stowed: tuple[Stowed, ...]
     densities: Mapping[Resource, Density]
-    is_stale: bool
+    heard_at: datetime | None
+    oldest: datetime
+    """What was last heard of before this moment is stale."""
+    policy: Policy
+
+    @property
+    def is_stale(self) -> bool:
+        return self.heard_at is None or self.heard_at < self.oldest
+
+    @property
+    def containers_counted(self) -> int:
+        return len(self.host.containers)
+
+    def stowed(self) -> Iterator[Stowed]:
+        """The containers as they count, made anew each time, as `Host.containers` may be."""
+        return _stow(self.host, oldest=self.oldest, policy=self.policy)
 
     def as_dict(self, *, with_containers: bool = False) -> dict[str, Any]:
-        heard_at = self.host.heard_at
-        flagged = [stowed.as_dict() for stowed in self.stowed if stowed.flags]
+        stowed = list(self.stowed())
         answer = {
             "id": self.host.id,
             "name": self.host.name,
             "labels": dict(self.host.labels),
-            "heard_at": heard_at.isoformat() if heard_at else None,
+            "heard_at": self.heard_at.isoformat() if self.heard_at else None,
             "is_stale": self.is_stale,
-            "containers_counted": len(self.stowed),
+            "containers_counted": len(stowed),
             **{str(resource): density.as_dict() for resource, density in self.densities.items()},
-            "flagged": flagged,
+            "flagged": [one.as_dict() for one in stowed if one.flags],
         }
         if with_containers:
-            answer["containers"] = [stowed.as_full_dict() for stowed in self.stowed]
+            answer["containers"] = [one.as_full_dict() for one in stowed]
         return answer
 
 
 def assess_host(host: Host, *, at: datetime, policy: Policy = DEFAULT) -> HostDensity:
     """One host's density at a moment. A stale host counts with what was last known of it."""
     oldest = at - timedelta(seconds=policy.stale_after_seconds)
-    stowed = tuple(
-        Stowed(
-            container=container,
-            shares={
-                Resource.CPU: count(container.cpu, floor=policy.cpu_floor_cores),
-                Resource.MEMORY: count(container.memory, floor=policy.memory_floor_bytes),
-            },
-            is_stale=container.heard_at is None or container.heard_at < oldest,
-        )
-        for container in host.containers
-    )
-    cpu = _density(
-        Resource.CPU,
-        capacity=host.cpus,
-        system=host.reserved_cpus,
-        shares=(one.shares[Resource.CPU] for one in stowed),
-    )
-    memory = _density(
-        Resource.MEMORY,
-        capacity=host.memory_bytes,
-        system=host.reserved_memory_bytes,
-        shares=(one.shares[Resource.MEMORY] for one in stowed),
-    )
-    heard_at = host.heard_at
+    stowed = list(_stow(host, oldest=oldest, policy=policy))
+    heard = [host.last_seen_at, *(one.container.heard_at for one in stowed)]
     return HostDensity(
         host=host,
-        stowed=stowed,
-        densities={Resource.CPU: cpu, Resource.MEMORY: memory},
-        is_stale=heard_at is None or heard_at < oldest,
+        densities={
+            Resource.CPU: _density(
+                Resource.CPU,
+                capacity=host.cpus,
+                system=host.reserved_cpus,
+                shares=[one.cpu for one in stowed],
+            ),
+            Resource.MEMORY: _density(
+                Resource.MEMORY,
+                capacity=host.memory_bytes,
+                system=host.reserved_memory_bytes,
+                shares=[one.memory for one in stowed],
+            ),
+        },
+        heard_at=max((moment for moment in heard if moment is not None), default=None),
+        oldest=oldest,
+        policy=policy,
     )
+
+
+def _stow(host: Host, *, oldest: datetime, policy: Policy) -> Iterator[Stowed]:
+    for container in host.containers:
+        yield Stowed(
+            container=container,
+            cpu=count(container.cpu, floor=policy.cpu_floor_cores),
+            memory=count(container.memory, floor=policy.memory_floor_bytes),
+            is_stale=container.heard_at is None or container.heard_at < oldest,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +356,7 @@ class Report:
             "fleet": {
                 "hosts": len(self.hosts),
                 "stale_hosts": [one.host.name for one in self.hosts if one.is_stale],
-                "containers_counted": sum(len(one.stowed) for one in self.hosts),
+                "containers_counted": sum(one.containers_counted for one in self.hosts),
                 "reason": self.reason,
                 **{str(resource): one.as_dict() for resource, one in self.densities.items()},
             },

@@ -6,7 +6,7 @@ thousand.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,14 +21,14 @@ COLUMNS = {
     "names": "c.name",
     "states": "c.state",
     "heard_at": "greatest(c.last_seen_at, m.sampled_at)",
-    "samples": "coalesce(m.samples, 0)",
+    "samples": "m.samples",
     "cpu_reservation": "c.cpu_reservation",
     "cpu_limit": "c.cpu_limit",
-    "cpu_current": "m.cpu_current",
+    "cpu_current": "newest.cpu_cores",
     "cpu_p95": "m.cpu_p95",
     "memory_reservation": "c.memory_reservation_bytes::float8",
     "memory_limit": "c.memory_limit_bytes::float8",
-    "memory_current": "m.memory_current::float8",
+    "memory_current": "newest.memory_bytes::float8",
     "memory_p95": "m.memory_p95",
 }
 ARRAYS = ",\n    ".join(
@@ -36,42 +36,32 @@ ARRAYS = ",\n    ".join(
     for name, expression in COLUMNS.items()
 )
 
-# No upper bound on `at`: a sample of a host whose clock runs ahead is a sample of now.
+# A sample of a host whose clock runs ahead is a sample of now. The bounds on `at` let PostgreSQL
+# skip the partitions of other days.
 HOSTS = f"""
-WITH chosen AS (
-    SELECT * FROM fleet_host
-    WHERE labels @> $1::jsonb
-        AND ($2::text[] IS NULL OR name = ANY($2::text[]) OR id::text = ANY($2::text[]))
-),
-counted AS (
-    SELECT c.* FROM fleet_container c JOIN chosen h ON h.id = c.host_id
-    WHERE c.state = ANY($3::text[])
-),
-measured AS (
-    SELECT
-        u.container_id,
-        count(*) AS samples,
-        max(u.at) AS sampled_at,
-        percentile_cont($4::float8) WITHIN GROUP (ORDER BY u.cpu_cores) AS cpu_p95,
-        percentile_cont($4::float8) WITHIN GROUP (ORDER BY u.memory_bytes) AS memory_p95,
-        (array_agg(u.cpu_cores ORDER BY u.at DESC)
-            FILTER (WHERE u.at >= $5::timestamptz))[1] AS cpu_current,
-        (array_agg(u.memory_bytes ORDER BY u.at DESC)
-            FILTER (WHERE u.at >= $5::timestamptz))[1] AS memory_current
-    FROM fleet_usage u JOIN counted c ON c.id = u.container_id
-    WHERE u.at >= $6::timestamptz
-    GROUP BY u.container_id
-)
 SELECT
     h.id, h.name, h.labels::text AS labels, h.last_seen_at,
     h.cpus, h.memory_bytes, h.reserved_cpus, h.reserved_memory_bytes,
     {ARRAYS}
-FROM chosen h
-    LEFT JOIN counted c ON c.host_id = h.id
-    LEFT JOIN measured m ON m.container_id = c.id
-GROUP BY
-    h.id, h.name, h.labels::text, h.last_seen_at,
-    h.cpus, h.memory_bytes, h.reserved_cpus, h.reserved_memory_bytes
+FROM fleet_host h
+    LEFT JOIN fleet_container c ON c.host_id = h.id AND c.state = ANY($3::text[])
+    LEFT JOIN LATERAL (
+        SELECT
+            count(*) AS samples,
+            max(u.at) AS sampled_at,
+            percentile_cont($4::float8) WITHIN GROUP (ORDER BY u.cpu_cores) AS cpu_p95,
+            percentile_cont($4::float8) WITHIN GROUP (ORDER BY u.memory_bytes) AS memory_p95
+        FROM fleet_usage u
+        WHERE u.container_id = c.id AND u.at >= $6::timestamptz AND u.at <= $7::timestamptz
+    ) m ON true
+    LEFT JOIN LATERAL (
+        SELECT u.cpu_cores, u.memory_bytes FROM fleet_usage u
+        WHERE u.container_id = c.id AND u.at >= $5::timestamptz AND u.at <= $7::timestamptz
+        ORDER BY u.at DESC LIMIT 1
+    ) newest ON true
+WHERE h.labels @> $1::jsonb
+    AND ($2::text[] IS NULL OR h.name = ANY($2::text[]) OR h.id::text = ANY($2::text[]))
+GROUP BY h.id
 ORDER BY h.name
 """  # noqa: S608 - put together from constants
 
@@ -97,6 +87,7 @@ async def fetch_hosts(
         policy.use_percentile,
         at - timedelta(seconds=policy.stale_after_seconds),
         at - timedelta(hours=window_hours),
+        at + timedelta(seconds=policy.clock_ahead_seconds),
     )
 
 
@@ -121,8 +112,28 @@ def build_host(row: Row) -> Host:
         memory_bytes=row["memory_bytes"],
         reserved_cpus=row["reserved_cpus"],
         reserved_memory_bytes=row["reserved_memory_bytes"],
-        containers=tuple(
-            Container(
+        containers=Containers(tuple(row[name] or () for name in COLUMNS)),
+    )
+
+
+class Containers(Collection[Container]):
+    """A host's containers as they came, in columns; each is made when it is asked for.
+
+    Fifteen thousand that are kept would make every round of the garbage collector a long one.
+    """
+
+    def __init__(self, columns: tuple[Sequence[Any], ...]) -> None:
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __contains__(self, container: object) -> bool:
+        return any(one == container for one in self)
+
+    def __iter__(self) -> Iterator[Container]:
+        for number, name, state, heard_at, samples, *measures in zip(*self._columns, strict=True):
+            yield Container(
                 id=number,
                 name=name,
                 state=state,
@@ -131,11 +142,3 @@ def build_host(row: Row) -> Host:
                 cpu=Measure(*measures[:4]),
                 memory=Measure(*measures[4:]),
             )
-            for number, name, state, heard_at, samples, *measures in _transposed(row)
-        ),
-    )
-
-
-def _transposed(row: Row) -> Iterator[tuple[Any, ...]]:
-    """A host's containers, each with its columns in the order of `COLUMNS`."""
-    return zip(*(row[name] or () for name in COLUMNS), strict=True)

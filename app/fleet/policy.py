@@ -24,6 +24,8 @@ class Policy:
     """Longest window that may be asked for: raw samples are kept for two days. Own."""
     stale_after_seconds: float = 60.0
     """Silence after which a host or a container is stale: twelve of the agent's rounds. Own."""
+    clock_ahead_seconds: float = 300.0
+    """How far ahead a host's clock may run: ingest refuses what is later. Own."""
     use_percentile: float = 0.95
     """The percentile of use behind slack and behind every stand-in. KRR's for cpu; VPA's upper."""
 

@@ -50,8 +50,8 @@ class SVGRenderer(BaseRenderer):
     def render(
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
     ) -> bytes:
-        if isinstance(data, str):
-            return data.encode()
+        if isinstance(data, bytes):
+            return data
         return stowage_plan.draw_message("No picture", _sentence(data)).encode()
 
 
@@ -161,7 +161,7 @@ class DensityReportView(APIView):
         renderer = request.accepted_renderer
         if isinstance(renderer, SVGRenderer):
             drawn = stowage_plan.parts(report, parameters.resource)
-            return Response("".join([part async for part in in_turns(drawn)]))
+            return Response(b"".join([part.encode() async for part in in_turns(drawn)]))
         parts = report.parts(with_containers=parameters.with_containers)
         if isinstance(renderer, ReportJSONRenderer) and _is_compact(request):
             encoded = [orjson.dumps(part) async for part in in_turns(parts)]

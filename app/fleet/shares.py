@@ -17,11 +17,10 @@ So no container ever counts as 0. Docker writes 0 for "none": a declared 0 is mi
 docs/density.md works an example through.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(NamedTuple):
     """One resource of one container as observed, in cores or bytes.
 
     None: not declared, or not measured.
@@ -35,8 +34,7 @@ class Measure:
     """Percentile of the window's samples; None without any."""
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """What one container counts with, for one resource; every value is above 0, and why is named.
 
     `reservation_basis`: declared | p95 | floor. `limit_basis`: declared | stand_in.
@@ -59,6 +57,18 @@ class Share:
     @property
     def is_limited(self) -> bool:
         return self.limit_basis == "declared"
+
+    def as_dict(self) -> dict[str, float | str]:
+        return {
+            "reservation": self.reservation,
+            "reservation_basis": self.reservation_basis,
+            "limit": self.limit,
+            "limit_basis": self.limit_basis,
+            "use": self.use,
+            "use_basis": self.use_basis,
+            "use_p95": self.p95,
+            "use_p95_basis": self.p95_basis,
+        }
 
     @property
     def fill(self) -> float:

@@ -119,7 +119,7 @@ class Berth:
 
     def boxes(self) -> list[Box]:
         """Every container of the host, the largest first, stacked from the stern at the bottom."""
-        shares = [(stowed, stowed.shares[self.resource]) for stowed in self.host.stowed]
+        shares = [(stowed, stowed.share(self.resource)) for stowed in self.host.stowed()]
         shares.sort(key=lambda pair: (-pair[1].reservation, pair[0].container.name))
         cargo = self.cargo
         upright = Rect(cargo.x, 0.0, cargo.width, cargo.height)

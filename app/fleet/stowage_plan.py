@@ -76,7 +76,7 @@ def draw_message(title: str, message: str) -> str:
 def _head(report: Report, resource: Resource, canvas: Rect) -> str:
     density = report.densities[resource]
     width, height = number(canvas.width), number(canvas.height)
-    containers = sum(len(host.stowed) for host in report.hosts)
+    containers = sum(host.containers_counted for host in report.hosts)
     line = (
         f"{plural(len(report.hosts), 'host')}, {plural(containers, 'container')}, "
         f"{amount(resource, density.allocatable)} allocatable of "

@@ -163,7 +163,7 @@ def _tooltip(berth: Berth) -> str:
     density, resource = berth.host.densities[berth.resource], berth.resource
     lines = [
         berth.host.host.name,
-        f"{plural(len(berth.host.stowed), 'container')}, by {resource}",
+        f"{plural(berth.host.containers_counted, 'container')}, by {resource}",
         f"capacity {amount(resource, density.capacity)}, of which the system keeps "
         f"{amount(resource, density.system)}",
         f"reserved {amount(resource, density.reservations)}, free {amount(resource, density.free)}",

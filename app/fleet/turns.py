@@ -9,10 +9,12 @@ T = TypeVar("T")
 
 
 async def in_turns(items: Iterable[T], *, turn_seconds: float = 0.005) -> AsyncIterator[T]:
-    """The items, computed as they are asked for; the loop gets a turn after each `turn_seconds`.
+    """The items, computed as they are asked for; the loop gets a turn first, and then after each
+    `turn_seconds`.
 
     A turn ends between two items: an item must take well below `turn_seconds` by itself.
     """
+    await asyncio.sleep(0)
     started = perf_counter()
     for item in items:
         yield item

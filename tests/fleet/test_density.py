@@ -156,8 +156,9 @@ def test_silence_longer_than_the_policy_makes_stale(silent_seconds, is_stale):
     one = make_container(heard_at=heard_at)
     host = assess_host(make_host(one), at=NOW)
 
-    assert host.stowed[0].is_stale is is_stale
-    assert ("stale" in host.stowed[0].flags) is is_stale
+    (stowed,) = host.stowed()
+    assert stowed.is_stale is is_stale
+    assert ("stale" in stowed.flags) is is_stale
 
 
 def test_host_is_heard_of_through_its_containers():
@@ -284,10 +285,10 @@ def test_fleet_is_the_sum_of_its_hosts_and_hosts_of_their_containers(fleet):
         for name in ("capacity", "allocatable", "reservations", "limits", "use", "use_p95"):
             assert getattr(whole, name) == pytest.approx(sum(getattr(one, name) for one in parts))
         for host, part in zip(report.hosts, parts, strict=True):
-            shares = [stowed.shares[resource] for stowed in host.stowed]
+            shares = [stowed.share(resource) for stowed in host.stowed()]
             assert part.reservations == pytest.approx(sum(share.reservation for share in shares))
             for counts in part.basis.values():
-                assert sum(counts.values()) == len(host.stowed)
+                assert sum(counts.values()) == host.containers_counted
 
 
 @settings(max_examples=40)
