@@ -12,7 +12,7 @@ import gc
 import os
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import perf_counter, thread_time
@@ -79,17 +79,37 @@ async def run(options: argparse.Namespace) -> None:
 
 async def measure(client: Any, query: str) -> str:
     """One request: how long it took, and how long the loop was held at a stretch."""
-    stretches = [0.0]
+    stretches, rounds = [0.0], [0.0]
     watch = asyncio.create_task(_watch(stretches))
+    gc.callbacks.append(timer := _time_rounds(rounds))
     await asyncio.sleep(0.01)
     started = perf_counter()
     response = await client.get(f"/api/v1/reports/density/{query}")
     seconds = perf_counter() - started
     await asyncio.sleep(0)
     watch.cancel()
+    gc.callbacks.remove(timer)
     assert response.status_code == 200, response.text
     size = len(response.content) / 2**20
-    return f"{seconds:5.2f} s, {size:5.2f} MiB, loop held at most {max(stretches) * 1000:3.0f} ms"
+    held, collected = max(stretches) * 1000, max(rounds) * 1000
+    return (
+        f"{seconds:5.2f} s, {size:5.2f} MiB, loop held at most {held:3.0f} ms "
+        f"(longest garbage collection {collected:3.0f} ms)"
+    )
+
+
+def _time_rounds(rounds: list[float]) -> Callable[[str, dict[str, int]], None]:
+    """A callback for `gc` that notes the processor time of each round."""
+    started = 0.0
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        nonlocal started
+        if phase == "start":
+            started = thread_time()
+        else:
+            rounds.append(thread_time() - started)
+
+    return note
 
 
 async def _watch(stretches: list[float]) -> None:

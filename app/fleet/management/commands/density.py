@@ -1,0 +1,67 @@
+"""`manage.py density`: the density report in the terminal, once or live."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from app import db
+from app.fleet.density import Report
+from app.fleet.density_queries import build_host, fetch_hosts
+from app.fleet.policy import DEFAULT
+
+
+class Command(BaseCommand):
+    help = "Print how full the fleet is: packing, usage, overcommit and slack of each host."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", action="append", default=[], help="only this; repeatable")
+        parser.add_argument("--window-hours", type=float, default=DEFAULT.window_hours)
+        parser.add_argument(
+            "--live",
+            type=float,
+            nargs="?",
+            const=5.0,
+            metavar="SECONDS",
+            help="print it anew every 5 seconds, or every so many, until Ctrl-C",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            import rich  # noqa: F401 - in an extra, which a container does without
+        except ImportError as error:
+            raise CommandError("This needs rich: pip install 'stowage[embedded]'.") from error
+        if not 0 < options["window_hours"] <= DEFAULT.window_hours_max:
+            raise CommandError(f"--window-hours: write at most {DEFAULT.window_hours_max:g}.")
+        if options["live"] is not None and options["live"] <= 0:
+            raise CommandError("--live: write a number of seconds above 0.")
+        with suppress(KeyboardInterrupt):
+            asyncio.run(self._show(options))
+
+    async def _show(self, options: dict[str, Any]) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        from app.fleet.density_tables import tabulate
+
+        console = Console(file=self.stdout._out)  # type: ignore[arg-type]  # noqa: SLF001
+        await db.open()
+        try:
+            table = tabulate(await _report(options))
+            if options["live"] is None:
+                console.print(table)
+                return
+            with Live(table, console=console, screen=False, auto_refresh=False) as live:
+                while True:
+                    await asyncio.sleep(options["live"])
+                    live.update(tabulate(await _report(options)), refresh=True)
+        finally:
+            await db.close()
+
+
+async def _report(options: dict[str, Any]) -> Report:
+    at, window = timezone.now(), options["window_hours"]
+    rows = await fetch_hosts(at=at, window_hours=window, hosts=options["host"])
+    return Report.of(map(build_host, rows), at=at, window_hours=window)
