@@ -13,7 +13,7 @@ from rich.text import Text
 from app.fleet.density import Density, HostDensity, Report, Resource
 from app.fleet.stowage_marks import amount, percent, plural
 
-BAR = 24
+BAR_WIDTHS = range(10, 41)
 USED, UNUSED, OVER, FREE, CRAMMED = "█", "▒", "▓", "·", "▶"
 KEY = (
     f"{USED} used  {UNUSED} reserved, not used  {OVER} used beyond what is reserved  "
@@ -21,22 +21,28 @@ KEY = (
 )
 
 
-def tabulate(report: Report) -> RenderableType:
-    """Two lines a host, memory and cpu; then the fleet; then what is missing or silent."""
-    table = Table(box=box.SIMPLE_HEAD, title=_title(report), title_justify="left", pad_edge=False)
-    for heading in ("host", "", "allocatable", "packed and used"):
+def tabulate(report: Report, *, width: int = 100) -> RenderableType:
+    """Two lines a host, memory and cpu; then the fleet; then what is missing or silent.
+
+    Fits a terminal of `width` columns, from 80.
+    """
+    gap = 1 if width >= 100 else 0
+    table = Table(box=box.SIMPLE_HEAD, title=_title(report), title_justify="left", padding=(0, gap))
+    table.add_column("host", no_wrap=True, max_width=16, min_width=12)
+    for heading in ("", "allocatable", "packed and used"):
         table.add_column(heading, no_wrap=True)
     for heading in ("packing", "usage", "overcommit", "slack"):
         table.add_column(heading, justify="right", no_wrap=True)
+    bar_width = max(BAR_WIDTHS[0], min(BAR_WIDTHS[-1], width - 70 - 16 * gap))
     for host in report.hosts:
         name = Text(host.host.name, style="dim strike" if host.is_stale else "bold")
         for resource in (Resource.MEMORY, Resource.CPU):
-            _add_row(table, name, host.densities[resource])
+            _add_row(table, name, host.densities[resource], bar_width)
             name = Text(_below(host), style="dim")
         table.add_section()
     name = Text("fleet", style="bold reverse")
     for resource in (Resource.MEMORY, Resource.CPU):
-        _add_row(table, name, report.densities[resource])
+        _add_row(table, name, report.densities[resource], bar_width)
         name = Text("")
     notes = [Text(line, style="yellow") for line in _notes(report)]
     return Group(table, Text(KEY, style="dim"), *notes)
@@ -54,12 +60,12 @@ def _below(host: HostDensity) -> str:
     return f"{counted}, not heard from" if host.is_stale else counted
 
 
-def _add_row(table: Table, name: Text, density: Density) -> None:
+def _add_row(table: Table, name: Text, density: Density, bar_width: int) -> None:
     table.add_row(
         name,
         str(density.resource),
         amount(density.resource, density.allocatable),
-        draw_bar(density),
+        draw_bar(density, bar_width),
         *(
             percent(ratio)
             for ratio in (density.packing, density.usage, density.overcommit, density.slack)
@@ -67,16 +73,16 @@ def _add_row(table: Table, name: Text, density: Density) -> None:
     )
 
 
-def draw_bar(density: Density) -> Text:
+def draw_bar(density: Density, width: int) -> Text:
     """What is used and reserved of the allocatable; told apart by sign, not by colour alone."""
     if density.packing is None or density.usage is None:
-        return Text("nothing is allocatable", style="dim")
-    packed, used = (min(round(ratio * BAR), BAR) for ratio in (density.packing, density.usage))
+        return Text("nothing"[:width], style="dim")
+    packed, used = (min(round(ratio * width), width) for ratio in (density.packing, density.usage))
     bar = Text()
     bar.append(USED * min(packed, used), style="blue")
     bar.append(UNUSED * (packed - used), style="cyan")
     bar.append(OVER * (used - packed), style="bright_red")
-    bar.append(FREE * (BAR - max(packed, used)), style="dim")
+    bar.append(FREE * (width - max(packed, used)), style="dim")
     if density.packing > 1 or density.usage > 1:
         bar.append(CRAMMED, style="bright_red")
     return bar

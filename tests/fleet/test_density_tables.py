@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 from rich.console import Console
 
 from app.fleet.density import Report, Resource
-from app.fleet.density_tables import BAR, draw_bar, tabulate
+from app.fleet.density_tables import draw_bar, tabulate
 from app.fleet.management.commands.density import Command
 from app.fleet.models import Host
 from app.fleet.shares import Measure
@@ -19,14 +19,14 @@ MIB = 2**20
 
 def printed(report, width=120):
     console = Console(file=StringIO(), width=width)
-    console.print(tabulate(report))
+    console.print(tabulate(report, width=width))
     return console.file.getvalue()
 
 
 def bar_of(memory, containers=1):
     host = make_host(*(make_container(memory=memory) for _ in range(containers)))
     report = Report.of([host], at=NOW, window_hours=1.0)
-    return draw_bar(report.densities[Resource.MEMORY]).plain
+    return draw_bar(report.densities[Resource.MEMORY], 24).plain
 
 
 def test_table_has_every_host_and_the_fleet():
@@ -43,8 +43,12 @@ def test_table_of_an_empty_fleet_says_how_to_fill_it():
     assert "start the agent" in printed(make_fleet(0, 0))
 
 
-def test_table_fits_a_terminal_of_100_columns():
-    assert max(map(len, printed(make_fleet(2, 3), width=100).splitlines())) <= 100
+@pytest.mark.parametrize("width", [80, 99, 100, 160])
+def test_table_fits_its_terminal_and_cuts_no_figure(width):
+    text = printed(make_fleet(2, 3), width=width)
+
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
 
 
 @pytest.mark.parametrize(
@@ -58,7 +62,7 @@ def test_table_fits_a_terminal_of_100_columns():
 )
 def test_bar_tells_used_reserved_and_free_apart_by_sign(memory, bar):
     assert bar_of(memory) == bar
-    assert len(bar.rstrip("▶")) == BAR
+    assert len(bar.rstrip("▶")) == 24
 
 
 def test_notes_count_what_something_stands_in_for():
@@ -80,6 +84,24 @@ async def test_command_prints_the_fleet(transaction):
     await Host.objects.acreate(name="alpha", cpus=4.0, memory_bytes=2**34)
     command = Command(stdout=StringIO())
 
-    await command._show({"host": [], "window_hours": 1.0, "live": None})
+    await command.show({"host": [], "window_hours": 1.0, "live": None})
 
     assert "alpha" in command.stdout._out.getvalue()
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_live_command_prints_anew_until_it_is_interrupted(transaction):
+    command = Command(stdout=StringIO())
+    pauses = []
+
+    async def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise KeyboardInterrupt
+
+    command.pause = pause
+    with pytest.raises(KeyboardInterrupt):
+        await command.show({"host": [], "window_hours": 1.0, "live": 0.5})
+
+    assert pauses == [0.5] * 3
+    assert "fleet" in command.stdout._out.getvalue()

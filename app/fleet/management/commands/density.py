@@ -16,6 +16,8 @@ from app.fleet.policy import DEFAULT
 class Command(BaseCommand):
     help = "Print how full the fleet is: packing, usage, overcommit and slack of each host."
 
+    pause = staticmethod(asyncio.sleep)
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", action="append", default=[], help="only this; repeatable")
         parser.add_argument("--window-hours", type=float, default=DEFAULT.window_hours)
@@ -38,27 +40,32 @@ class Command(BaseCommand):
         if options["live"] is not None and options["live"] <= 0:
             raise CommandError("--live: write a number of seconds above 0.")
         with suppress(KeyboardInterrupt):
-            asyncio.run(self._show(options))
+            asyncio.run(self._run(options))
 
-    async def _show(self, options: dict[str, Any]) -> None:
+    async def _run(self, options: dict[str, Any]) -> None:
+        await db.open()
+        try:
+            await self.show(options)
+        finally:
+            await db.close()
+
+    async def show(self, options: dict[str, Any]) -> None:
+        """Print the report, once, or again and again until cancelled."""
         from rich.console import Console
         from rich.live import Live
 
         from app.fleet.density_tables import tabulate
 
         console = Console(file=self.stdout._out)  # type: ignore[arg-type]  # noqa: SLF001
-        await db.open()
-        try:
-            table = tabulate(await _report(options))
-            if options["live"] is None:
-                console.print(table)
-                return
-            with Live(table, console=console, screen=False, auto_refresh=False) as live:
-                while True:
-                    await asyncio.sleep(options["live"])
-                    live.update(tabulate(await _report(options)), refresh=True)
-        finally:
-            await db.close()
+        table = tabulate(await _report(options), width=console.width)
+        if options["live"] is None:
+            console.print(table)
+            return
+        with Live(table, console=console, auto_refresh=False) as live:
+            while True:
+                await self.pause(options["live"])
+                table = tabulate(await _report(options), width=console.width)
+                live.update(table, refresh=True)
 
 
 async def _report(options: dict[str, Any]) -> Report:
