@@ -252,6 +252,15 @@ async def test_report_asks_the_database_once_whatever_the_size(reader, hosts, qu
     assert "percentile_cont" in asked[0]
 
 
+@pytest.mark.parametrize("query", ["", "?format=svg", "?detail=containers", "?host=nowhere"])
+async def test_report_enters_no_thread(reader, hops, query):
+    await create_host()
+
+    await reader.get(f"{ADDRESS}{query}")
+
+    assert not hops
+
+
 async def test_report_needs_a_reader(client):
     assert (await client.get(ADDRESS)).status_code == 401
 
