@@ -16,7 +16,7 @@ for nothing runs in place, and the body is read when somebody asks for it.
 import asyncio
 import io
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, cast
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, iscoroutinefunction, sync_to_async
@@ -72,25 +72,46 @@ class Body:
         self.complete = asyncio.Event()
         self.content: bytes | None = None
         self._length = _content_length(scope)
+        self._reading = asyncio.Lock()
+        self._is_streamed = False
 
     async def read(self) -> bytes:
         """The whole body. Raises RequestTooLarge, or RequestAborted when the client left."""
         if self.content is None:
             self._check(self._length)
-            self.content = await self._read()
+            async with self._reading:
+                if self.content is None:
+                    self.content = await self._read()
         return self.content
+
+    async def wait_for_client_to_leave(self) -> bool:
+        """True when the client has left; False if that cannot be known (a body too large to read)."""
+        try:
+            if self._is_streamed:
+                await self.complete.wait()
+            else:
+                await self.read()
+            return (await self.receive())["type"] == "http.disconnect"
+        except RequestAborted:
+            return True
+        except RequestTooLarge:
+            return False
 
     async def _read(self) -> bytes:
         chunks: list[bytes] = []
         size = 0
-        async for chunk in self.chunks():
+        async for chunk in self._chunks():
             size += len(chunk)
             self._check(size)
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def chunks(self) -> Any:
-        """The body as it arrives; for views that take more than memory should hold."""
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, whatever its size; for views that never hold all of it."""
+        self._is_streamed = True
+        return self._chunks()
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
         more = not self.complete.is_set()
         while more:
             message = await self.receive()
@@ -362,9 +383,7 @@ class _Watch:
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        await self.body.complete.wait()
-        message = await self.body.receive()
-        if message["type"] == "http.disconnect" and self.serving is not None:
+        if await self.body.wait_for_client_to_leave() and self.serving is not None:
             self.client_left = True
             self.serving.cancel()
 
