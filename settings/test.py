@@ -8,6 +8,7 @@ ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 DATABASES = {
     "default": env.database(f"postgresql://postgres@/postgres?host={VAR_DIR}/test/postgres")
 }
+INSTALLED_APPS += ["django.contrib.postgres", "tests.conformance.db"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 REST_FRAMEWORK["DEFAULT_RENDERER_CLASSES"] = [
