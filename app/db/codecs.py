@@ -35,6 +35,7 @@ from psycopg.types.range import Range
 
 Parameter: TypeAlias = tuple[str, Any]
 
+INT2 = 2**15
 INT4 = 2**31
 INT8 = 2**63
 
@@ -53,10 +54,14 @@ def _plain(cast: str, convert: Callable[[Any], Any] | None = None) -> Callable[[
 
 def _describe_int(value: int) -> Parameter:
     if -INT4 <= value < INT4:
-        return "int4", value
+        return "int4", int(value)
     if -INT8 <= value < INT8:
-        return "int8", value
+        return "int8", int(value)
     return "numeric", decimal.Decimal(value)
+
+
+def _describe_int2(value: int) -> Parameter:
+    return ("int2", int(value)) if -INT2 <= value < INT2 else _describe_int(value)
 
 
 def _describe_datetime(value: datetime.datetime) -> Parameter:
@@ -110,8 +115,8 @@ RULES: dict[type, Callable[[Any], Parameter]] = {
     str: _plain(""),
     bool: _plain("bool"),
     int: _describe_int,
-    Int2: _plain("int2", int),
-    Int4: _plain("int4", int),
+    Int2: _describe_int2,
+    Int4: _describe_int,
     Int8: _plain("int8", int),
     IntNumeric: _plain("numeric", decimal.Decimal),
     Oid: _plain("oid", int),

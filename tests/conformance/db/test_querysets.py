@@ -1,6 +1,5 @@
 """Every QuerySet of the table gives what stock Django gives: by value, type and order."""
 
-import asyncio
 import inspect
 
 import pytest
@@ -8,20 +7,14 @@ from django.db import models as stock
 from django.db import transaction as stock_transactions
 
 from app import db
-from tests.conformance.db import data
 from tests.conformance.db.cases import CASES
+from tests.conformance.db.conftest import in_thread
 from tests.conformance.db.shapes import shape
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def library(django_db_setup, django_db_blocker):
-    """The data, committed, for both sides; Django's side may reach its connection."""
-    with django_db_blocker.unblock():
-        data.load()
-        yield
-        data.unload()
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.usefixtures("library"),
+]
 
 
 def as_stock(model):
@@ -67,23 +60,11 @@ async def run_ours(case):
             return type(error), str(error).partition("\n")[0]
 
 
-def in_thread(call, *args):
-    def work():
-        try:
-            return call(*args)
-        finally:
-            from django.db import connection
-
-            connection.close()
-
-    return asyncio.to_thread(work)
-
-
 @pytest.mark.parametrize("name", CASES)
 async def test_queryset_gives_what_django_gives(name, database):
     case = CASES[name]
     assert await run_ours(case) == await in_thread(run_stock, case)
 
 
-def test_the_table_is_large():
+async def test_the_table_is_large():
     assert len(CASES) >= 300

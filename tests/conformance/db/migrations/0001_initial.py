@@ -7,218 +7,401 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('contenttypes', '0002_remove_content_type_name'),
+        ("contenttypes", "0002_remove_content_type_name"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Author',
+            name="Author",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=60)),
-                ('age', models.IntegerField(null=True)),
-                ('email', models.EmailField(blank=True, max_length=254)),
-                ('rating', models.FloatField(default=0)),
-                ('joined', models.DateField(null=True)),
-                ('active', models.BooleanField(default=True)),
-                ('mentor', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='pupils', to='conformance.author')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=60)),
+                ("age", models.IntegerField(null=True)),
+                ("email", models.EmailField(blank=True, max_length=254)),
+                ("rating", models.FloatField(default=0)),
+                ("joined", models.DateField(null=True)),
+                ("active", models.BooleanField(default=True)),
+                (
+                    "mentor",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="pupils",
+                        to="conformance.author",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Happening',
+            name="Happening",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=30)),
-                ('starts_at', models.DateTimeField()),
-                ('lasts', models.DurationField(null=True)),
-                ('daily_at', models.TimeField(null=True)),
-                ('day', models.DateField(null=True)),
-                ('period', django.contrib.postgres.fields.ranges.DateTimeRangeField(null=True)),
-                ('seats', django.contrib.postgres.fields.ranges.IntegerRangeField(null=True)),
-                ('prices', django.contrib.postgres.fields.ranges.DecimalRangeField(null=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=30)),
+                ("starts_at", models.DateTimeField()),
+                ("lasts", models.DurationField(null=True)),
+                ("daily_at", models.TimeField(null=True)),
+                ("day", models.DateField(null=True)),
+                ("period", django.contrib.postgres.fields.ranges.DateTimeRangeField(null=True)),
+                ("seats", django.contrib.postgres.fields.ranges.IntegerRangeField(null=True)),
+                ("prices", django.contrib.postgres.fields.ranges.DecimalRangeField(null=True)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Place',
+            name="Place",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=50)),
-                ('city', models.CharField(max_length=50)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=50)),
+                ("city", models.CharField(max_length=50)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Publisher',
+            name="Publisher",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('made_at', models.DateTimeField(null=True)),
-                ('name', models.CharField(max_length=60, unique=True)),
-                ('country', models.CharField(max_length=2)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("made_at", models.DateTimeField(null=True)),
+                ("name", models.CharField(max_length=60, unique=True)),
+                ("country", models.CharField(max_length=2)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Specimen',
+            name="Specimen",
             fields=[
-                ('auto', models.BigAutoField(primary_key=True, serialize=False)),
-                ('big_integer', models.BigIntegerField(null=True)),
-                ('binary', models.BinaryField(null=True)),
-                ('boolean', models.BooleanField(null=True)),
-                ('char', models.CharField(max_length=200, null=True)),
-                ('date', models.DateField(null=True)),
-                ('datetime', models.DateTimeField(null=True)),
-                ('decimal', models.DecimalField(decimal_places=20, max_digits=1000, null=True)),
-                ('duration', models.DurationField(null=True)),
-                ('email', models.EmailField(max_length=254, null=True)),
-                ('file', models.FileField(null=True, upload_to='')),
-                ('file_path', models.FilePathField(null=True)),
-                ('float', models.FloatField(null=True)),
-                ('integer', models.IntegerField(null=True)),
-                ('ip', models.GenericIPAddressField(null=True)),
-                ('json', models.JSONField(null=True)),
-                ('positive_big', models.PositiveBigIntegerField(null=True)),
-                ('positive', models.PositiveIntegerField(null=True)),
-                ('positive_small', models.PositiveSmallIntegerField(null=True)),
-                ('slug', models.SlugField(null=True)),
-                ('small', models.SmallIntegerField(null=True)),
-                ('text', models.TextField(null=True)),
-                ('time', models.TimeField(null=True)),
-                ('url', models.URLField(null=True)),
-                ('uuid', models.UUIDField(null=True)),
-                ('integers', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(null=True), null=True, size=None)),
-                ('texts', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), null=True, size=None)),
-                ('matrix', django.contrib.postgres.fields.ArrayField(base_field=django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None), null=True, size=None)),
-                ('uuids', django.contrib.postgres.fields.ArrayField(base_field=models.UUIDField(), null=True, size=None)),
-                ('jsons', django.contrib.postgres.fields.ArrayField(base_field=models.JSONField(), null=True, size=None)),
-                ('datetimes', django.contrib.postgres.fields.ArrayField(base_field=models.DateTimeField(), null=True, size=None)),
-                ('decimals', django.contrib.postgres.fields.ArrayField(base_field=models.DecimalField(decimal_places=4, max_digits=20), null=True, size=None)),
-                ('integer_range', django.contrib.postgres.fields.ranges.IntegerRangeField(null=True)),
-                ('big_range', django.contrib.postgres.fields.ranges.BigIntegerRangeField(null=True)),
-                ('decimal_range', django.contrib.postgres.fields.ranges.DecimalRangeField(null=True)),
-                ('date_range', django.contrib.postgres.fields.ranges.DateRangeField(null=True)),
-                ('datetime_range', django.contrib.postgres.fields.ranges.DateTimeRangeField(null=True)),
+                ("auto", models.BigAutoField(primary_key=True, serialize=False)),
+                ("big_integer", models.BigIntegerField(null=True)),
+                ("binary", models.BinaryField(null=True)),
+                ("boolean", models.BooleanField(null=True)),
+                ("char", models.CharField(max_length=200, null=True)),
+                ("date", models.DateField(null=True)),
+                ("datetime", models.DateTimeField(null=True)),
+                ("decimal", models.DecimalField(decimal_places=20, max_digits=1000, null=True)),
+                ("duration", models.DurationField(null=True)),
+                ("email", models.EmailField(max_length=254, null=True)),
+                ("file", models.FileField(null=True, upload_to="")),
+                ("file_path", models.FilePathField(null=True)),
+                ("float", models.FloatField(null=True)),
+                ("integer", models.IntegerField(null=True)),
+                ("ip", models.GenericIPAddressField(null=True)),
+                ("json", models.JSONField(null=True)),
+                ("positive_big", models.PositiveBigIntegerField(null=True)),
+                ("positive", models.PositiveIntegerField(null=True)),
+                ("positive_small", models.PositiveSmallIntegerField(null=True)),
+                ("slug", models.SlugField(null=True)),
+                ("small", models.SmallIntegerField(null=True)),
+                ("text", models.TextField(null=True)),
+                ("time", models.TimeField(null=True)),
+                ("url", models.URLField(null=True)),
+                ("uuid", models.UUIDField(null=True)),
+                (
+                    "integers",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(null=True), null=True, size=None
+                    ),
+                ),
+                (
+                    "texts",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(), null=True, size=None
+                    ),
+                ),
+                (
+                    "matrix",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=django.contrib.postgres.fields.ArrayField(
+                            base_field=models.BigIntegerField(), size=None
+                        ),
+                        null=True,
+                        size=None,
+                    ),
+                ),
+                (
+                    "uuids",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.UUIDField(), null=True, size=None
+                    ),
+                ),
+                (
+                    "jsons",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.JSONField(), null=True, size=None
+                    ),
+                ),
+                (
+                    "datetimes",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.DateTimeField(), null=True, size=None
+                    ),
+                ),
+                (
+                    "decimals",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.DecimalField(decimal_places=4, max_digits=20),
+                        null=True,
+                        size=None,
+                    ),
+                ),
+                (
+                    "integer_range",
+                    django.contrib.postgres.fields.ranges.IntegerRangeField(null=True),
+                ),
+                (
+                    "big_range",
+                    django.contrib.postgres.fields.ranges.BigIntegerRangeField(null=True),
+                ),
+                (
+                    "decimal_range",
+                    django.contrib.postgres.fields.ranges.DecimalRangeField(null=True),
+                ),
+                ("date_range", django.contrib.postgres.fields.ranges.DateRangeField(null=True)),
+                (
+                    "datetime_range",
+                    django.contrib.postgres.fields.ranges.DateTimeRangeField(null=True),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Profile',
+            name="Profile",
             fields=[
-                ('author', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to='conformance.author')),
-                ('site', models.URLField(null=True)),
+                (
+                    "author",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        serialize=False,
+                        to="conformance.author",
+                    ),
+                ),
+                ("site", models.URLField(null=True)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='ActiveAuthor',
-            fields=[
-            ],
+            name="ActiveAuthor",
+            fields=[],
             options={
-                'proxy': True,
-                'indexes': [],
-                'constraints': [],
+                "proxy": True,
+                "indexes": [],
+                "constraints": [],
             },
-            bases=('conformance.author',),
+            bases=("conformance.author",),
         ),
         migrations.CreateModel(
-            name='Book',
+            name="Book",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('made_at', models.DateTimeField(null=True)),
-                ('title', models.CharField(max_length=100)),
-                ('price', models.DecimalField(decimal_places=2, max_digits=8)),
-                ('pages', models.PositiveIntegerField()),
-                ('published', models.DateField()),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=20), default=list, size=None)),
-                ('details', models.JSONField(default=dict)),
-                ('authors', models.ManyToManyField(related_name='books', to='conformance.author')),
-                ('sequel', models.OneToOneField(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='prequel', to='conformance.book')),
-                ('publisher', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='books', to='conformance.publisher')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("made_at", models.DateTimeField(null=True)),
+                ("title", models.CharField(max_length=100)),
+                ("price", models.DecimalField(decimal_places=2, max_digits=8)),
+                ("pages", models.PositiveIntegerField()),
+                ("published", models.DateField()),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=20), default=list, size=None
+                    ),
+                ),
+                ("details", models.JSONField(default=dict)),
+                ("authors", models.ManyToManyField(related_name="books", to="conformance.author")),
+                (
+                    "sequel",
+                    models.OneToOneField(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="prequel",
+                        to="conformance.book",
+                    ),
+                ),
+                (
+                    "publisher",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="books",
+                        to="conformance.publisher",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Award',
+            name="Award",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('year', models.SmallIntegerField()),
-                ('author', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='conformance.author')),
-                ('book', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='conformance.book')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("year", models.SmallIntegerField()),
+                (
+                    "author",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, to="conformance.author"
+                    ),
+                ),
+                (
+                    "book",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, to="conformance.book"
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.AddField(
-            model_name='author',
-            name='awarded',
-            field=models.ManyToManyField(related_name='winners', through='conformance.Award', to='conformance.book'),
+            model_name="author",
+            name="awarded",
+            field=models.ManyToManyField(
+                related_name="winners", through="conformance.Award", to="conformance.book"
+            ),
         ),
         migrations.CreateModel(
-            name='Mark',
+            name="Mark",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.CharField(max_length=20)),
-                ('object_id', models.BigIntegerField()),
-                ('content_type', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='contenttypes.contenttype')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("text", models.CharField(max_length=20)),
+                ("object_id", models.BigIntegerField()),
+                (
+                    "content_type",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, to="contenttypes.contenttype"
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Restaurant',
+            name="Restaurant",
             fields=[
-                ('place_ptr', models.OneToOneField(auto_created=True, on_delete=django.db.models.deletion.CASCADE, parent_link=True, primary_key=True, serialize=False, to='conformance.place')),
-                ('stars', models.IntegerField(default=0)),
-                ('owner', models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, to='conformance.author')),
+                (
+                    "place_ptr",
+                    models.OneToOneField(
+                        auto_created=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        parent_link=True,
+                        primary_key=True,
+                        serialize=False,
+                        to="conformance.place",
+                    ),
+                ),
+                ("stars", models.IntegerField(default=0)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.RESTRICT,
+                        to="conformance.author",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
-            bases=('conformance.place',),
+            bases=("conformance.place",),
         ),
         migrations.CreateModel(
-            name='Reading',
+            name="Reading",
             fields=[
-                ('pk', models.CompositePrimaryKey('sensor_id', 'hour', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('hour', models.IntegerField()),
-                ('value', models.FloatField(null=True)),
-                ('sensor', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='conformance.place')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "sensor_id",
+                        "hour",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("hour", models.IntegerField()),
+                ("value", models.FloatField(null=True)),
+                (
+                    "sensor",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, to="conformance.place"
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Bistro',
+            name="Bistro",
             fields=[
-                ('restaurant_ptr', models.OneToOneField(auto_created=True, on_delete=django.db.models.deletion.CASCADE, parent_link=True, primary_key=True, serialize=False, to='conformance.restaurant')),
-                ('terrace', models.BooleanField(default=False)),
+                (
+                    "restaurant_ptr",
+                    models.OneToOneField(
+                        auto_created=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        parent_link=True,
+                        primary_key=True,
+                        serialize=False,
+                        to="conformance.restaurant",
+                    ),
+                ),
+                ("terrace", models.BooleanField(default=False)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
-            bases=('conformance.restaurant',),
+            bases=("conformance.restaurant",),
         ),
         migrations.AddConstraint(
-            model_name='book',
-            constraint=models.UniqueConstraint(models.F('title'), models.F('publisher'), name='conformance_title'),
+            model_name="book",
+            constraint=models.UniqueConstraint(
+                models.F("title"), models.F("publisher"), name="conformance_title"
+            ),
         ),
     ]
