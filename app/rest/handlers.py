@@ -85,7 +85,7 @@ class Body:
         return self.content
 
     async def wait_for_client_to_leave(self) -> bool:
-        """True when the client has left; False if that cannot be known (a body too large to read)."""
+        """True once the client has left; False if a body too large to read hides that."""
         try:
             if self._is_streamed:
                 await self.complete.wait()

@@ -1,4 +1,4 @@
-"""The ASGI handler: bodies, streams, clients that leave, synchronous views, middleware, lifespan."""
+"""The ASGI handler: bodies, streams, clients that leave, plain views, middleware, lifespan."""
 
 import asyncio
 import logging
