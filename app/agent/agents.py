@@ -1,7 +1,7 @@
 """The agent: owns the tasks of a source and a delivery, from first observation to last flush.
 
     watch   ── the source's changes ──▶ signal
-    observe ── at start, on the signal, every minute ──▶ roster ─┐
+    observe ── at start, on the signal, every 30 s ──▶ roster ─┐
     sample  ── every interval ──▶ outbox ───────────────────────┴─▶ deliver
 
 A source that is gone is tried again with a backoff by each task that needs it; the first to notice
@@ -33,7 +33,8 @@ class Pace:
     interval: float
     first_sample: float = 1.0  # after the first reading: the first figures don't take an interval
     settle: float = 1.0  # changes that come together make one observation
-    relist: float = 60.0
+    report: float = 30.0  # a host that is not heard of for a minute counts as stale
+    relist: float = 60.0  # everything read anew, not only what may have changed
     source_backoff: float = 15.0
     flush: float = 5.0
 
@@ -105,7 +106,8 @@ class Agent:
             self.source_link.restore(self.roster.describe())
             self.delivery.report()
             full_at = began_at if full else full_at
-            await self._signal.wait(max(0.0, full_at + self._pace.relist - time.monotonic()))
+            relist_in = full_at + self._pace.relist - time.monotonic()
+            await self._signal.wait(max(0.0, min(self._pace.report, relist_in)))
 
     async def _sample(self) -> None:
         await self._take_sample()

@@ -26,7 +26,18 @@ START_ERROR_SECONDS = 2.0  # Linux tells the moment of its boot in whole seconds
 INTERPRETER = re.compile(
     r"(python|pypy|ruby|perl|php|node|nodejs|deno|bun|java|bash|dash|sh|zsh|fish|tclsh|lua)[-\d.]*"
 )
-TAKES_VALUE = {"-W", "-X", "-r", "--require", "-I", "-cp", "-classpath", "--class-path"}
+TAKES_VALUE = {
+    "python": {"-W", "-X"},
+    "node": {"-r", "--require", "--import", "--loader", "-C", "--conditions"},
+    "ruby": {"-I", "-r", "-C"},
+    "perl": {"-I"},
+    "php": {"-d", "-c"},
+    "java": {"-cp", "-classpath", "--class-path", "-p", "--module-path", "--add-modules"},
+    "sh": {"-o", "+o", "-O", "+O", "--rcfile", "--init-file"},
+}
+SHELLS = {"bash", "dash", "sh", "zsh", "fish"}
+CODE = {"--eval", "--print", "--command", "-"}
+SCRIPT = re.compile(r"[\w@.+-]{1,100}")
 
 
 class Key(NamedTuple):
@@ -62,7 +73,7 @@ def program_of(name: str, executable: str, command: Sequence[str]) -> str:
     """The program's name. No argument but the script's name is told: others may be secret."""
     base = PurePath(executable.removesuffix(" (deleted)")).name or name
     interpreter = INTERPRETER.fullmatch(base)
-    script = script_of(command[1:]) if interpreter else ""
+    script = script_of(interpreter[1], command[1:]) if interpreter else ""
     program = " ".join(filter(None, (interpreter[1] if interpreter else base, script)))
     return printable(program)[:LONGEST_NAME] or "unnamed"
 
@@ -72,19 +83,39 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in text).strip()
 
 
-def script_of(arguments: Sequence[str]) -> str:
-    """What an interpreter with these arguments runs: module, archive or script; or nothing."""
+def script_of(interpreter: str, arguments: Sequence[str]) -> str:
+    """What an interpreter with these arguments runs: module, archive or script; or nothing.
+
+    Code on the command line is not told, for it may hold secrets; neither is what looks like none
+    of the three.
+    """
+    family = "sh" if interpreter in SHELLS else "node" if interpreter == "nodejs" else interpreter
     waiting = iter(arguments)
     for argument in waiting:
         if argument in {"-m", "-jar"}:
-            return PurePath(next(waiting, "")).name
-        if argument in {"-c", "-e", "--eval", "-"}:
+            return name_of(next(waiting, ""))
+        if holds_code(family, argument):
             return ""
-        if argument in TAKES_VALUE:
+        if argument in TAKES_VALUE.get(family, ()):
             next(waiting, None)
-        elif not argument.startswith("-"):
-            return PurePath(argument).name
+        elif not argument.startswith(("-", "+")):
+            return name_of(argument)
     return ""
+
+
+def holds_code(family: str, argument: str) -> bool:
+    """Whether code follows this option: `-c`, `-e`, also among others as in `-lc` and `-ne`."""
+    if argument in CODE:
+        return True
+    letters = {"python": "c", "sh": "c", "node": "ep", "php": "rBRE"}.get(family, "eE")
+    is_cluster = argument.startswith("-") and not argument.startswith("--") and family != "java"
+    return is_cluster and any(letter in argument for letter in letters)
+
+
+def name_of(path: str) -> str:
+    """The last part of the path; nothing for a descriptor, or for what no script is called."""
+    name = PurePath(path).name
+    return name if SCRIPT.fullmatch(name) and not path.startswith(("/dev/", "/proc/")) else ""
 
 
 def cores_by_process(
