@@ -6,7 +6,7 @@ class FleetConfig(AppConfig):
     label = "fleet"
 
     def ready(self) -> None:
-        from app.fleet.partitions import maintain_forever
+        from app.fleet.upkeep import maintain_forever
         from app.rest import lifespan
 
         lifespan.background(maintain_forever)

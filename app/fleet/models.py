@@ -4,6 +4,7 @@ No logic in `save()`: writes go through `app.fleet.services`, which also write t
 `version` counts the writes of a row (its ETag); a workload's `generation` the changes of its spec.
 """
 
+from django.contrib.postgres.fields import ArrayField
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -15,6 +16,7 @@ from app.fleet.querysets import (
     HostQuerySet,
     ImageQuerySet,
     RevisionQuerySet,
+    UsageHourQuerySet,
     UsageQuerySet,
     WorkloadQuerySet,
 )
@@ -283,6 +285,60 @@ class Usage(models.Model):
 
     def __str__(self) -> str:
         return f"container {self.container_id} at {self.at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+class UsageMark(models.Model):
+    """Samples came in for these containers in this hour: it is to be rolled up (again).
+
+    Written with the samples and deleted with the rolling up, so that both are seen together.
+    """
+
+    hour = models.DateTimeField()
+    container_ids = ArrayField(models.BigIntegerField())
+
+    objects = models.Manager()
+
+    class Meta:
+        db_table = "fleet_usage_mark"
+        indexes = [models.Index(fields=["hour"], name="usage_mark_hour")]
+
+    def __str__(self) -> str:
+        return f"{len(self.container_ids)} containers at {self.hour:%Y-%m-%dT%H}"
+
+
+class UsageHour(models.Model):
+    """What one container used in one hour: count, sums, peaks, and a histogram of each resource.
+
+    A histogram maps a bucket's number to its count of samples; `app.fleet.histograms` knows the
+    buckets. Partitioned by week (UTC) like Usage by day, made by SQL in a migration.
+    """
+
+    pk = models.CompositePrimaryKey("container_id", "hour")
+    container = models.ForeignKey(
+        Container, models.DO_NOTHING, related_name="usage_hours", db_index=False
+    )  # ON DELETE CASCADE in the database
+    hour = models.DateTimeField()
+    samples = models.IntegerField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    cpu_sum = models.FloatField()
+    cpu_max = models.FloatField()
+    memory_sum = models.FloatField()
+    memory_max = models.BigIntegerField()
+    cpu_histogram = models.JSONField()
+    memory_histogram = models.JSONField()
+
+    objects = UsageHourQuerySet.as_manager()
+
+    class Meta:
+        db_table = "fleet_usage_hour"
+        constraints = [
+            models.CheckConstraint(condition=Q(samples__gt=0), name="usage_hour_has_samples"),
+        ]
+        indexes = [models.Index(fields=["hour"], name="usage_hour_hour")]
+
+    def __str__(self) -> str:
+        return f"container {self.container_id} at {self.hour:%Y-%m-%dT%H}"
 
 
 class Event(models.Model):

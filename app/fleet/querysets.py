@@ -1,5 +1,6 @@
 """The reads of the domain, each a named method. Plain QuerySets: who awaits them runs them."""
 
+from datetime import datetime
 from typing import Any, Self
 
 from django.db.models import Q
@@ -55,6 +56,15 @@ class ContainerQuerySet(models.QuerySet):
 
 class UsageQuerySet(models.QuerySet):
     pass
+
+
+class UsageHourQuerySet(models.QuerySet):
+    def of_workload(self, workload_id: int) -> Self:
+        return self.filter(container__workload_id=workload_id)
+
+    def between(self, start: datetime, end: datetime) -> Self:
+        """Hours that begin in [start, end); both bounds let PostgreSQL pass over partitions."""
+        return self.filter(hour__gte=start, hour__lt=end)
 
 
 class EventQuerySet(models.QuerySet):

@@ -11,7 +11,7 @@ import pytest
 from django.db import connections
 
 from app import db
-from app.fleet import partitions, services
+from app.fleet import partitions, services, upkeep
 from app.fleet.models import Usage
 from tests.fleet.samples import report
 
@@ -28,14 +28,27 @@ def test_days_that_are_missing_are_made_and_old_ones_dropped() -> None:
     assert (made, dropped) == (days(1, 2), days(-4, -3))
 
 
+def test_weeks_begin_on_monday_and_stay_until_all_of_them_is_too_old() -> None:
+    monday = date(2026, 3, 2)
+    assert partitions.HOURS.start(monday) == partitions.HOURS.start(date(2026, 3, 8)) == monday
+    planned = partitions.plan(
+        {date(2026, 2, 16), date(2026, 2, 23)},
+        date(2026, 3, 8),
+        keep_days=8,
+        ahead_days=1,
+        series=partitions.HOURS,
+    )
+    assert planned == ([monday, date(2026, 3, 9)], [date(2026, 2, 16)])
+
+
 def test_nothing_is_planned_twice() -> None:
     made, _ = partitions.plan(set(), NOON.date(), keep_days=1, ahead_days=1)
     assert partitions.plan(set(made), NOON.date(), keep_days=1, ahead_days=1) == ([], [])
 
 
 def test_day_is_named_and_bounded_in_utc() -> None:
-    assert partitions.table(date(2026, 1, 2)) == "fleet_usage_20260102"
-    assert partitions.bounds(date(2026, 1, 2)) == (
+    assert partitions.SAMPLES.partition(date(2026, 1, 2)) == "fleet_usage_20260102"
+    assert partitions.SAMPLES.bounds(date(2026, 1, 2)) == (
         datetime(2026, 1, 2, tzinfo=UTC),
         datetime(2026, 1, 3, tzinfo=UTC),
     )
@@ -98,7 +111,7 @@ class TestMaintaining:
     async def test_missing_day_is_made_when_samples_come(self) -> None:
         observed = await services.observe_host(**report())
         now = datetime.now(UTC)
-        await db.execute(f"DROP TABLE {partitions.table(now.date())}")
+        await db.execute(f"DROP TABLE {partitions.SAMPLES.partition(now.date())}")
         sample = services.Sample(observed.containers["c1"], now, 0.5, 10)
         assert (await services.record_usage(samples=[sample])).stored == 1
 
@@ -119,7 +132,7 @@ async def test_workers_that_maintain_at_the_same_time_do_it_once() -> None:
     finally:
         for day in await partitions.existing_days():
             if day > now.date() + timedelta(days=partitions.AHEAD_DAYS):
-                await db.execute(f"DROP TABLE {partitions.table(day)}")
+                await db.execute(f"DROP TABLE {partitions.SAMPLES.partition(day)}")
 
 
 @pytest.mark.asyncio
@@ -134,7 +147,7 @@ async def test_loop_maintains_by_the_clock_until_it_is_cancelled(transaction: No
             has_done_both.set()
         return NOON if calls == 1 else NOON + timedelta(days=1)
 
-    task = asyncio.create_task(partitions.maintain_forever(clock=clock, every_seconds=0))
+    task = asyncio.create_task(upkeep.maintain_forever(clock=clock, every_seconds=0))
     await has_done_both.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -155,4 +168,9 @@ def test_command_says_what_it_did(django_db_setup: None) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["Made", "Dropped"]
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
+        "Days made",
+        "Days dropped",
+        "Weeks made",
+        "Weeks dropped",
+    ]

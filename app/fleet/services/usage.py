@@ -31,7 +31,11 @@ STORE = """
         FROM batch JOIN known ON known.id = batch.container_id
         ORDER BY container_id, at
         ON CONFLICT DO NOTHING
-        RETURNING 1
+        RETURNING container_id, at
+    ), marked AS (
+        INSERT INTO fleet_usage_mark (hour, container_ids)
+        SELECT date_trunc('hour', at, 'UTC'), array_agg(DISTINCT container_id)
+        FROM stored GROUP BY 1
     )
     SELECT
         (SELECT count(*) FROM stored) AS stored,

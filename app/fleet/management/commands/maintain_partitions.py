@@ -1,34 +1,28 @@
-"""`manage.py maintain_partitions`: what the API does every hour, by hand or from cron."""
+"""`manage.py maintain_partitions`: what the API does every few minutes, by hand or from cron."""
 
 import asyncio
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from app import db
-from app.fleet import partitions
+from app.fleet import partitions, upkeep
 
 
 class Command(BaseCommand):
-    help = "Make the partitions of usage for the days ahead and drop those past keeping."
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--keep-days", type=int, default=partitions.keep_days())
-        parser.add_argument("--ahead-days", type=int, default=partitions.AHEAD_DAYS)
+    help = "Roll up the hours that are over, make partitions ahead, drop those past keeping."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        done = asyncio.run(_maintain(options["keep_days"], options["ahead_days"]))
-        for verb, days in (("Made", done.made), ("Dropped", done.dropped)):
-            names = ", ".join(day.isoformat() for day in days) or "none"
-            self.stdout.write(f"{verb}: {names}")
+        for noun, done in zip(("Days", "Weeks"), asyncio.run(_maintain()), strict=True):
+            for verb, days in (("made", done.made), ("dropped", done.dropped)):
+                names = ", ".join(day.isoformat() for day in days) or "none"
+                self.stdout.write(f"{noun} {verb}: {names}")
 
 
-async def _maintain(keep_days: int, ahead_days: int) -> partitions.Maintained:
+async def _maintain() -> tuple[partitions.Maintained, partitions.Maintained]:
     await db.open()
     try:
-        return await partitions.maintain_partitions(
-            now=timezone.now(), keep_days=keep_days, ahead_days=ahead_days
-        )
+        return await upkeep.maintain(now=timezone.now())
     finally:
         await db.close()

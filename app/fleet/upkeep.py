@@ -1,0 +1,41 @@
+"""What the fleet's tables need while the API runs: partitions, and hours rolled up.
+
+Every worker does it; locks in the database see to it that one at a time does.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from django.db import OperationalError
+from django.utils import timezone
+
+from app.fleet import partitions, rollups
+from app.fleet.partitions import AHEAD_DAYS, HOURS, SAMPLES, Maintained
+
+logger = logging.getLogger(__name__)
+
+
+async def maintain(*, now: datetime) -> tuple[Maintained, Maintained]:
+    """One round: roll up before days are dropped, and make what both will need."""
+    hours = await partitions.maintain_partitions(
+        now=now, keep_days=partitions.keep_hours_days(), ahead_days=AHEAD_DAYS, series=HOURS
+    )
+    await rollups.roll_up(now=now)
+    samples = await partitions.maintain_partitions(
+        now=now, keep_days=partitions.keep_days(), ahead_days=AHEAD_DAYS, series=SAMPLES
+    )
+    return samples, hours
+
+
+async def maintain_forever(
+    *, clock: Callable[[], datetime] = timezone.now, every_seconds: float = 300
+) -> None:
+    """Maintain now and then every few minutes, until cancelled. A failure is tried again."""
+    while True:
+        try:
+            await maintain(now=clock())
+        except OperationalError:
+            logger.warning("The fleet's tables were not maintained; next try later.", exc_info=True)
+        await asyncio.sleep(every_seconds)
