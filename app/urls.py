@@ -3,7 +3,7 @@
 /                   to the API
 /healthz /readyz    for orchestrators; answered by `app.ops.middleware` before the rest
 /auth/              log in and out, where the browsable API is on
-/api/v1/            the API; what it has no view for is answered by `UnknownEndpointView`
+/api/v1/            the API; what it has no view for is answered by `unknown_endpoint`
 """
 
 from typing import Any
@@ -56,7 +56,7 @@ async def home(request: HttpRequest) -> HttpResponse:
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home, name="home"),
     path("api/v1/", include([*router.urls, *accounts.urlpatterns, *fleet.urlpatterns])),
-    re_path("^api/", error_pages.UnknownEndpointView.as_view()),
+    re_path("^api/", error_pages.unknown_endpoint),
 ]
 
 renderers: Any = api_settings.DEFAULT_RENDERER_CLASSES

@@ -13,6 +13,7 @@ ROOT_URLCONF = "app.urls"
 ASGI_APPLICATION = "asgi.application"
 
 INSTALLED_APPS = [
+    "app.ops",  # first: its templates go before the framework's
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "django.contrib.sessions",
@@ -23,7 +24,6 @@ INSTALLED_APPS = [
     "app.rest",
     "app.accounts",
     "app.fleet",
-    "app.ops",
 ]
 
 MIDDLEWARE = [
