@@ -23,7 +23,7 @@ from app.fleet.treemaps import Rect
 def draw_box(box: Box, resource: Resource) -> str:
     kind = _kind(box.share)
     colour = FILLS[kind].colour
-    rect = _inset(box.rect)
+    rect = inset(box.rect)
     level = rect.height * min(box.share.fill, 1.0)
     parts = [f'<rect {place(rect)} fill="{colour}" fill-opacity=".28"/>']
     if box.share.use_basis != "assumed":
@@ -48,7 +48,7 @@ def _kind(share: Share) -> str:
     return "over"
 
 
-def _inset(rect: Rect) -> Rect:
+def inset(rect: Rect) -> Rect:
     """The rectangle with a gap to its neighbours."""
     gap = min(0.8, rect.width * 0.06, rect.height * 0.06)
     return Rect(rect.x + gap, rect.y + gap, rect.width - 2 * gap, rect.height - 2 * gap)

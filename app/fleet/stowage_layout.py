@@ -33,6 +33,9 @@ CARGO_ASPECT = 4.0
 """Little cargo is stacked at the stern end of the hold, at most this wide for its height."""
 STACK_MAX = 1.6
 """Cargo is drawn at most this many holds high; beyond, all boxes of the vessel shrink alike."""
+LENS_HOLD_WIDTH_MIN = 360.0
+LENS_MAGNIFICATION_MIN = 1.9
+"""Cargo that can be shown at least this much larger in the free space of a large hold is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,29 @@ class Berth:
         return Rect(self.hold.x, self.ballast.y - height, width, height)
 
     @property
+    def lens(self) -> Rect | None:
+        """Where in the free hold the cargo is shown enlarged, when it is small and that helps."""
+        hold, cargo = self.hold, self.cargo
+        if hold.width < LENS_HOLD_WIDTH_MIN or cargo.area == 0:
+            return None
+        left, right = hold.x + 18, hold.x + hold.width - 18
+        ceiling, floor = hold.y + 34, self.ballast.y - 16
+        beside = max(cargo.x + cargo.width + hold.width * 0.07, hold.x + hold.width * 0.16)
+        rooms = (
+            Rect(beside, ceiling, right - beside, floor - ceiling),
+            Rect(left, ceiling, right - left, cargo.y - 24 - ceiling),
+        )
+        scale, room = max(
+            ((min(room.width / cargo.width, room.height / cargo.height), room) for room in rooms),
+            key=lambda pair: pair[0],
+        )
+        if scale < LENS_MAGNIFICATION_MIN:
+            return None
+        width, height = cargo.width * scale, cargo.height * scale
+        y = room.y + (room.height - height) / 2
+        return Rect(room.x + (room.width - width) / 2, y, width, height)
+
+    @property
     def top(self) -> float:
         """The highest point of vessel and cargo."""
         return min(self.deck_y - superstructure_height(self.hold), self.cargo.y)
@@ -146,6 +172,18 @@ class Layout:
     rows: tuple[Row, ...]
     bottom: float
     """Where the last row ends and the legend begins."""
+
+
+def enlarge(box: Box, cargo: Rect, lens: Rect) -> Box:
+    """A box of the cargo where the lens shows it."""
+    scale = lens.width / cargo.width
+    rect = Rect(
+        lens.x + (box.rect.x - cargo.x) * scale,
+        lens.y + (box.rect.y - cargo.y) * scale,
+        box.rect.width * scale,
+        box.rect.height * scale,
+    )
+    return Box(box.stowed, box.share, rect)
 
 
 def superstructure_height(hold: Rect) -> float:

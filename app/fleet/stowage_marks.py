@@ -24,6 +24,7 @@ DARK = """
 .stowage-plan .house { fill: #d5dde4 }
 .stowage-plan .name { fill: #ffffff; stroke: #0d1721 }
 .stowage-plan .line { stroke: #e6eef6 }
+.stowage-plan .hatch { stroke: #ffffff }
 .stowage-plan .bay { stroke: #2b3f53 }
 }
 """
@@ -70,7 +71,8 @@ DEFINITIONS = (
     "<defs>"
     '<pattern id="stowage-hatch" width="7" height="7" patternUnits="userSpaceOnUse" '
     'patternTransform="rotate(45)">'
-    '<path d="M1 0V7" stroke="#0b1420" stroke-opacity=".4" stroke-width="1.4"/></pattern>'
+    '<path class="hatch" d="M1 0V7" stroke="#0b1420" stroke-opacity=".4" '
+    'stroke-width="1.4"/></pattern>'
     '<pattern id="stowage-ballast" width="8" height="8" patternUnits="userSpaceOnUse">'
     '<rect width="8" height="8" fill="#8a97a4"/>'
     '<path d="M0 0L8 8M8 0L0 8" stroke="#5b6875" stroke-width="1"/></pattern>'

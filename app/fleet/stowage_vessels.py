@@ -1,14 +1,16 @@
 """A host of the stowage plan, drawn: a vessel from the side, cut open to show its hold."""
 
 from app.fleet.density import Density
-from app.fleet.stowage_boxes import draw_box
-from app.fleet.stowage_layout import WALL, Berth, superstructure_height
+from app.fleet.stowage_boxes import draw_box, inset
+from app.fleet.stowage_layout import WALL, Berth, enlarge, superstructure_height
 from app.fleet.stowage_marks import (
+    FAINT,
     HOLD,
     HOUSE,
     HULL,
     INK,
     KEEL,
+    PAPER,
     amount,
     number,
     percent,
@@ -18,17 +20,17 @@ from app.fleet.stowage_marks import (
     shorten,
     text_width,
 )
+from app.fleet.treemaps import Rect
 
 BAYS = 12
 """Lines in the hold that show how much of it is free."""
 
 
 def draw_vessel(berth: Berth) -> str:
-    boxes = "".join(draw_box(box, berth.resource) for box in berth.boxes())
     opacity = ' opacity=".62"' if berth.host.is_stale else ""
     return (
         f'<g class="vessel"{opacity}><title>{quote(_tooltip(berth))}</title>'
-        f"{_hull(berth)}{_superstructure(berth)}{_hold(berth)}{boxes}{_deck(berth)}"
+        f"{_hull(berth)}{_superstructure(berth)}{_hold(berth)}{_cargo(berth)}{_deck(berth)}"
         f"{_nameplate(berth)}</g>"
     )
 
@@ -122,6 +124,37 @@ def _hold(berth: Berth) -> str:
         f'<rect class="hold" {place(hold)} fill="{HOLD}" stroke="#b5c4d3"/>'
         f'<path class="bay" d="{bays}" fill="none" stroke="#cfdae5" stroke-dasharray="2 4"/>'
         f'<rect {place(ballast)} fill="url(#stowage-ballast)"/>'
+    )
+
+
+def _cargo(berth: Berth) -> str:
+    """The boxes, or their silhouettes and, in the free space, the same boxes enlarged."""
+    boxes, lens = berth.boxes(), berth.lens
+    if lens is None:
+        return "".join(draw_box(box, berth.resource) for box in boxes)
+    silhouettes = "".join(f"<rect {place(inset(box.rect))}/>" for box in boxes)
+    enlarged = "".join(draw_box(enlarge(box, berth.cargo, lens), berth.resource) for box in boxes)
+    return (
+        f'<g class="faint" fill="{FAINT}" fill-opacity=".75">{silhouettes}</g>'
+        f"{_lens(berth.cargo, lens)}{enlarged}"
+    )
+
+
+def _lens(cargo: Rect, lens: Rect) -> str:
+    """The frame of what is shown enlarged, and lines from the cargo to it."""
+    frame = Rect(lens.x - 5, lens.y - 5, lens.width + 10, lens.height + 10)
+    end, bottom = cargo.x + cargo.width, cargo.y + cargo.height
+    frame_end, frame_bottom = frame.x + frame.width, frame.y + frame.height
+    if frame.x > end:
+        pairs = ((end, cargo.y, frame.x, frame.y), (end, bottom, frame.x, frame_bottom))
+    else:
+        pairs = ((cargo.x, cargo.y, frame.x, frame_bottom), (end, cargo.y, frame_end, frame_bottom))
+    lines = "".join("M{} {}L{} {}".format(*map(number, pair)) for pair in pairs)
+    return (
+        f'<path class="crest" d="{lines}" fill="none" stroke="{FAINT}" stroke-dasharray="3 3"/>'
+        f'<rect class="paper crest" {place(frame)} rx="3" fill="{PAPER}" stroke="{FAINT}"/>'
+        f'<text class="faint" x="{number(frame.x)}" y="{number(frame.y - 7)}" font-size="12" '
+        f'fill="{FAINT}">the same, {lens.width / cargo.width:.1f} times as wide</text>'
     )
 
 

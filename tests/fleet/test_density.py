@@ -263,6 +263,7 @@ hosts = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(measures(), st.floats(0.001, 2**30))
 def test_nothing_counts_as_0_and_a_reservation_never_exceeds_its_limit(measure, floor):
     share = count(measure, floor=floor)
@@ -274,7 +275,7 @@ def test_nothing_counts_as_0_and_a_reservation_never_exceeds_its_limit(measure, 
     assert share.is_reserved == bool((measure.reservation or 0) >= 1e-9)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(hosts, max_size=5))
 def test_fleet_is_the_sum_of_its_hosts_and_hosts_of_their_containers(fleet):
     report = make_report(*fleet)
@@ -291,7 +292,7 @@ def test_fleet_is_the_sum_of_its_hosts_and_hosts_of_their_containers(fleet):
                 assert sum(counts.values()) == host.containers_counted
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(hosts, max_size=5))
 def test_ratios_are_never_negative_and_slack_never_above_1(fleet):
     for host in make_report(*fleet).hosts:
@@ -302,7 +303,7 @@ def test_ratios_are_never_negative_and_slack_never_above_1(fleet):
             assert density.slack is None or density.slack <= 1
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(hosts, max_size=3))
 def test_answer_has_no_nan_and_is_the_same_twice(fleet):
     report = make_report(*fleet)
