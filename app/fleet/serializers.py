@@ -197,6 +197,12 @@ class WorkloadSerializer(serializers.ModelSerializer):
         return attrs
 
 
+class RollbackSerializer(serializers.Serializer):
+    """Which revision's spec a workload gets again."""
+
+    revision = serializers.IntegerField(min_value=1, max_value=2**63 - 1)
+
+
 class RevisionSerializer(serializers.ModelSerializer):
     class Meta:
         model = Revision

@@ -1,5 +1,6 @@
 """The resources under /api/v1/. Reads are QuerySets, writes go through `services`."""
 
+from functools import partial
 from typing import Any
 
 from app.fleet import filters, serializers, services
@@ -114,6 +115,22 @@ class WorkloadViewSet(VersionedWritesMixin, viewsets.ModelViewSet):
             changed_by=self.request.user,
             versions=self.versions(),
             **serializer.validated_data,
+        )
+
+    @action(detail=True, methods=["post"])
+    async def rollback(self, request: Request, **kwargs: Any) -> Response:
+        """Give the workload the spec of `revision` again: a new generation, and a new revision."""
+        asked = serializers.RollbackSerializer(data=request.data)
+        await asked.ais_valid(raise_exception=True)
+        workload = await self.get_object()
+        return await self.answer(
+            partial(
+                services.roll_back_workload,
+                workload_id=workload.pk,
+                revision=asked.validated_data["revision"],
+                changed_by=self.request.user,
+                versions=self.versions(),
+            )
         )
 
     async def perform_destroy(self, instance: Workload) -> None:

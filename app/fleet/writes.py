@@ -8,7 +8,7 @@ that was merely seen again keeps its version.
 """
 
 import re
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -71,6 +71,7 @@ class VersionedWritesMixin:
     """Put before a viewset's mixins. `perform_*` passes `versions()` to the service."""
 
     request: Request
+    serializer_class: Any
 
     def versions(self) -> Container[int] | None:
         return expected_versions(self.request)
@@ -97,6 +98,17 @@ class VersionedWritesMixin:
         except VersionMismatchError as error:
             return _refused(error)
         return response
+
+    async def answer(self, write: Callable[[], Awaitable[Any]]) -> Response:
+        """The answer to an action that writes: what `write()` gives, in the viewset's words."""
+        try:
+            async with trial(self.request):
+                instance = await write()
+                serializer = self.serializer_class(instance)
+                response = Response(await serializer.adata)
+        except VersionMismatchError as error:
+            return _refused(error)
+        return _tagged(response)
 
     async def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return _tagged(await super().retrieve(request, *args, **kwargs))  # type: ignore[misc]

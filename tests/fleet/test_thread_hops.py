@@ -39,6 +39,7 @@ REQUESTS: list[tuple[str, str, str, Any, int]] = [
     ("writer", "delete", "workloads/{workload}/", None, 204),
     ("reader", "get", "workloads/{workload}/containers/", None, 200),
     ("reader", "get", "workloads/{workload}/revisions/", None, 200),
+    ("writer", "post", "workloads/{workload}/rollback/", {"revision": 1}, 200),
     ("reader", "get", "revisions/", None, 200),
     ("reader", "get", "revisions/{revision}/", None, 200),
     ("reader", "get", "containers/?label=a=b&state=running&search=x&ordering=-id", None, 200),

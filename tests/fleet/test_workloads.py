@@ -178,3 +178,54 @@ async def test_nobody_writes_a_revision(writer: APIClient) -> None:
 async def test_reader_may_not_write(reader: APIClient) -> None:
     assert (await reader.post(WORKLOADS, BODY)).status_code == 403
     assert await Workload.objects.acount() == 0
+
+
+async def test_rolling_back_is_a_new_generation_with_the_old_spec(writer: APIClient) -> None:
+    workload = (await writer.post(WORKLOADS, FULL)).json()
+    url = f"{WORKLOADS}{workload['id']}/"
+    await writer.patch(url, {"image": "nginx:2", "health_check": None, "cpu_limit": 4})
+    back = await writer.post(f"{url}rollback/", {"revision": 1})
+    assert back.status_code == 200, back.text
+    assert (back.json()["generation"], back["ETag"]) == (3, '"3"')
+    spec = ("image", "health_check", "cpu_limit", "ports", "env")
+    assert {key: back.json()[key] for key in spec} == {key: workload[key] for key in spec}
+    numbers = [one["number"] for one in (await writer.get(f"{url}revisions/")).json()["results"]]
+    assert numbers == [3, 2, 1]
+
+
+async def test_rolling_back_to_what_is_there_changes_nothing(writer: APIClient) -> None:
+    workload = (await writer.post(WORKLOADS, BODY)).json()
+    back = await writer.post(f"{WORKLOADS}{workload['id']}/rollback/", {"revision": 1})
+    assert back.json() == workload
+
+
+async def test_rolling_back_takes_dry_run_and_if_match(writer: APIClient) -> None:
+    workload = (await writer.post(WORKLOADS, BODY)).json()
+    url = f"{WORKLOADS}{workload['id']}/"
+    changed = (await writer.patch(url, {"image": "nginx:2"})).json()
+    trial = await writer.post(f"{url}rollback/?dry_run=all", {"revision": 1})
+    assert (trial.json()["image"], trial.json()["generation"]) == ("nginx:1", 3)
+    unclear = await writer.post(f"{url}rollback/?dry_run=yes", {"revision": 1})
+    assert (unclear.status_code, list(unclear.json())) == (400, ["dry_run"])
+    stale = await writer.post(f"{url}rollback/", {"revision": 1}, HTTP_IF_MATCH='"1"')
+    assert stale.status_code == 412
+    assert (await writer.get(url)).json() == changed
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "required"),
+        ({"revision": 9}, "from 1 to 1"),
+        ({"revision": 0}, "greater than or equal to 1"),
+        ({"revision": "first"}, "valid integer"),
+        ({"revision": 1, "force": True}, ""),
+    ],
+)
+async def test_rollback_that_means_nothing_is_refused(
+    writer: APIClient, body: Any, message: str
+) -> None:
+    workload = (await writer.post(WORKLOADS, BODY)).json()
+    response = await writer.post(f"{WORKLOADS}{workload['id']}/rollback/", body)
+    assert response.status_code == 400
+    assert message in response.text

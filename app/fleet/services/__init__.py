@@ -8,7 +8,12 @@ from app.fleet.services.usage import (
     UnknownContainersError,
     record_usage,
 )
-from app.fleet.services.workloads import create_workload, delete_workload, update_workload
+from app.fleet.services.workloads import (
+    create_workload,
+    delete_workload,
+    roll_back_workload,
+    update_workload,
+)
 
 __all__ = [
     "Observed",
@@ -21,6 +26,7 @@ __all__ = [
     "observe_host",
     "record_usage",
     "register_host",
+    "roll_back_workload",
     "update_host",
     "update_workload",
 ]

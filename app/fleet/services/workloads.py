@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from app import db
 from app.db import models
-from app.errors import NotFound
+from app.errors import Invalid, NotFound
 from app.fleet.models import Container, Revision, Workload
 from app.fleet.services.conflicts import conflicts
 from app.fleet.services.events import Change, difference, record_changes
@@ -87,6 +87,33 @@ async def update_workload(
         async with db.atomic():
             workload = await locked_workload(workload_id, versions)
             differing = _differing(workload, dict(changes))
+            if differing:
+                await _write(workload, differing, changed_by)
+    return workload
+
+
+async def roll_back_workload(
+    *,
+    workload_id: int,
+    revision: int,
+    changed_by: AbstractBaseUser | None = None,
+    versions: Versions = None,
+) -> Workload:
+    """Give a workload the spec of one of its revisions, as a new generation with its own revision.
+
+    Raises NotFound, VersionMismatchError, and Invalid when there is no such revision.
+    """
+    with conflicts(MEANINGS):
+        async with db.atomic():
+            workload = await locked_workload(workload_id, versions)
+            target = await Revision.objects.filter(workload=workload, number=revision).afirst()
+            if target is None:
+                message = (
+                    f"This workload has no revision {revision}. Write a number from 1 to"
+                    f" {workload.generation}: see its revisions/."
+                )
+                raise Invalid(message, fields={"revision": [message]})
+            differing = _differing(workload, target.spec)
             if differing:
                 await _write(workload, differing, changed_by)
     return workload
