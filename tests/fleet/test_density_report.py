@@ -1,5 +1,6 @@
 """GET reports/density/: over HTTP, on a real PostgreSQL."""
 
+import re
 from datetime import timedelta
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
@@ -234,6 +235,18 @@ async def test_picture_of_another_resource(reader):
 
 async def test_picture_of_an_empty_fleet_says_so(reader):
     assert "The harbour is empty" in (await reader.get(f"{ADDRESS}?format=svg")).text
+
+
+async def test_page_in_the_browser_has_the_report(reader):
+    await create_host("alpha")
+
+    response = await reader.get(ADDRESS, HTTP_ACCEPT="text/html")
+
+    assert response.status_code == 200
+    assert response["Content-Type"].startswith("text/html")
+    assert "Density Report" in response.text
+    assert "alpha" in response.text
+    assert re.search(r'<img[^>]+src="[^"]*format=svg', response.text)
 
 
 @pytest.mark.parametrize("hosts", [0, 1, 6])
