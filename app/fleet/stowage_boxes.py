@@ -70,7 +70,7 @@ def _peak(share: Share, rect: Rect) -> str:
 
 def _label(box: Box, rect: Rect, resource: Resource) -> str:
     """The name, and the figures where there is room; upright in a box that is tall and narrow."""
-    if rect.width < 46 and rect.height > max(70.0, 1.6 * rect.width) and rect.width >= 14:
+    if 13 <= rect.width < 46 and rect.height > max(46.0, 1.3 * rect.width):
         turned = Rect(0.0, 0.0, rect.height, rect.width)
         place_at = f"translate({number(rect.x)} {number(rect.y + rect.height)}) rotate(-90)"
         return _lines(box, turned, resource, transform=f' transform="{place_at}"')

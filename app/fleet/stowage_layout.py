@@ -8,7 +8,7 @@ area) and free space. Cargo beyond the allocatable rises above the deck.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import fsum, inf, sqrt
 
 from app.fleet.density import HostDensity, Report, Resource, Stowed
 from app.fleet.shares import Share
@@ -36,6 +36,8 @@ STACK_MAX = 1.6
 LENS_HOLD_WIDTH_MIN = 360.0
 LENS_MAGNIFICATION_MIN = 1.9
 """Cargo that can be shown at least this much larger in the free space of a large hold is."""
+LENS_SHARE_MAX = 0.42
+"""The most of the hold's area that the enlarged cargo takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ class Berth:
             ((min(room.width / cargo.width, room.height / cargo.height), room) for room in rooms),
             key=lambda pair: pair[0],
         )
+        scale = min(scale, sqrt(LENS_SHARE_MAX * hold.area / cargo.area))
         if scale < LENS_MAGNIFICATION_MIN:
             return None
         width, height = cargo.width * scale, cargo.height * scale
@@ -247,7 +250,7 @@ def _settle(shelf: Sequence[Berth], *, y: float, width: float) -> Row:
     above = max(berth.keel_y - berth.top for berth in shelf)
     keel_y = y + above
     lengths = [berth.right - berth.left for berth in shelf]
-    x = (width - sum(lengths) - BERTH_GAP * (len(shelf) - 1)) / 2
+    x = (width - fsum(lengths) - BERTH_GAP * (len(shelf) - 1)) / 2
     placed = []
     for berth, length in zip(shelf, lengths, strict=True):
         hold = Rect(x - berth.left, keel_y - berth.keel_y, berth.hold.width, berth.hold.height)

@@ -154,7 +154,7 @@ def _lens(cargo: Rect, lens: Rect) -> str:
         f'<path class="crest" d="{lines}" fill="none" stroke="{FAINT}" stroke-dasharray="3 3"/>'
         f'<rect class="paper crest" {place(frame)} rx="3" fill="{PAPER}" stroke="{FAINT}"/>'
         f'<text class="faint" x="{number(frame.x)}" y="{number(frame.y - 7)}" font-size="12" '
-        f'fill="{FAINT}">the same, {lens.width / cargo.width:.1f} times as wide</text>'
+        f'fill="{FAINT}">enlarged, {lens.width / cargo.width:.1f} times as wide</text>'
     )
 
 
@@ -180,7 +180,7 @@ def _nameplate(berth: Berth) -> str:
     name = shorten(berth.host.host.name, width - text_width(capacity, size) - 10, size)
     figures = f"{percent(density.packing)} packed, {percent(density.usage)} used"
     if berth.host.is_stale:
-        figures = f"not heard from; {figures}"
+        figures = "not heard from"
     line = shorten(figures, width, size - 2)
     return (
         f'<g fill="#fff" pointer-events="none"><text x="{number(x)}" y="{number(y + size + 1)}" '

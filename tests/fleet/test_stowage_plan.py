@@ -14,6 +14,7 @@ from app.fleet.stowage_marks import FILLS, SIGNS, amount, number, quote, shorten
 from app.fleet.stowage_plan import draw, draw_message, parts
 from app.fleet.treemaps import Rect, squarify
 from tests.fleet.fleets import GIB, NOW, make_fleet
+from tests.fleet.showcase import PICTURE, make_showcase
 
 SVG = "{http://www.w3.org/2000/svg}"
 SIZES = [(1, 5), (3, 20), (50, 20)]
@@ -348,3 +349,9 @@ def test_numbers_are_short():
 def test_long_name_is_cut_with_an_ellipsis():
     assert shorten("a" * 40, 60, 10) == "a" * 9 + "…"
     assert shorten("short", 60, 10) == "short"
+
+
+def test_picture_of_the_docs_is_what_is_drawn():
+    drawn = draw(make_showcase())
+
+    assert PICTURE.read_text(encoding="utf-8") == drawn, "run `python -m tests.fleet.showcase`"
