@@ -16,7 +16,7 @@ TOOL := .venv/bin
 # The first of these that is new enough makes .venv. Each is asked: a name on PATH may be a shim of nothing.
 PYTHON ?= python3.13 python3.12 python3.11 python3 python3.14
 
-.PHONY: help up test check lint format types layers test-container test-browser load lock clean FORCE
+.PHONY: help up test check lint format types layers test-container test-browser screenshots load lock clean FORCE
 
 help: ## List every command
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test-container: .venv/.dev ## Build the image and test the compose file on a Doc
 
 test-browser: .venv/.dev ## Test the browsable API in headless Chromium
 	@$(TOOL)/pytest -m browser tests
+
+screenshots: test-browser ## Take the pictures of the docs anew
+	@cp var/screenshots/*.png docs/
 
 load: .venv/.dev ## Put a bounded load on a running Stowage (URL=, USERS=50, SECONDS=30)
 	@$(RUN) -m load --url $(URL) --users $(USERS) --seconds $(SECONDS)

@@ -24,6 +24,7 @@ class Running:
 
     process: subprocess.Popen[str]
     url: str
+    var: Path
     first_screen: str = ""
     lines: list[str] = field(default_factory=list)
 
@@ -64,7 +65,7 @@ def running(var: Path, **environment: str) -> Iterator[Running]:
         text=True,
     )
     try:
-        run = Running(process, f"http://127.0.0.1:{port}")
+        run = Running(process, f"http://127.0.0.1:{port}", var)
         run.first_screen = read_until_ready(process)
         yield run
     finally:
