@@ -126,7 +126,7 @@ def database(default: str | None = None) -> dict[str, Any]:
         raise SettingsError(f"DATABASE_URL is not a URL: {error}.") from error
     if parts.scheme not in {"postgres", "postgresql"}:
         raise SettingsError(
-            f"DATABASE_URL starts with {parts.scheme + '://' if parts.scheme else url[:12]!r}. "
+            f"DATABASE_URL {f'starts with {parts.scheme}://' if parts.scheme else 'is not a URL'}. "
             "Stowage runs on PostgreSQL: write postgresql://user:password@host:5432/name."
         )
     name = unquote(parts.path.removeprefix("/"))

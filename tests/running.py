@@ -1,5 +1,6 @@
 """Stowage as `make up` serves it, for tests that need all of it: a free port, data of its own."""
 
+import os
 import re
 import selectors
 import signal
@@ -27,6 +28,7 @@ class Running:
     var: Path
     first_screen: str = ""
     lines: list[str] = field(default_factory=list)
+    took_seconds: float = 0.0
 
     @property
     def password(self) -> str:
@@ -89,9 +91,10 @@ def read_until_ready(process: subprocess.Popen[str]) -> str:
             assert left > 0, f"not ready in time:\n{text}"
             if not selector.select(left):
                 continue
-            line = process.stdout.readline()
-            assert line, f"ended with {process.wait(10)}:\n{text}"
-            text += line
+            # Not readline: what it reads beyond its line, the selector would never tell of.
+            chunk = os.read(process.stdout.fileno(), 65536).decode(errors="replace")
+            assert chunk, f"ended with {process.wait(10)}:\n{text}"
+            text += chunk
     return text
 
 

@@ -22,6 +22,7 @@ import importlib.util
 import logging
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -296,9 +297,13 @@ def _explain(lines: list[str], directory: Path) -> str:
 
 
 def _worst(lines: list[str]) -> str:
-    marks = ("PANIC:", "FATAL:", "error:", "initdb:")
-    said = [line for mark in marks for line in lines if mark in line] or lines[-1:] or ["no reason"]
-    return said[0].strip().rstrip(".")
+    """The line that tells why, and the one before it, which often tells more."""
+    said = [re.sub(r"^.*\[\d+\] (LOG: +)?", "", line).strip() for line in lines if line.strip()]
+    for mark in ("PANIC:", "FATAL:", "error:"):
+        for index, line in enumerate(said):
+            if mark in line:
+                return "; ".join(said[max(0, index - 1) : index + 1]).rstrip(".")
+    return said[-1].rstrip(".") if said else "no reason given"
 
 
 # Who runs there

@@ -6,7 +6,7 @@ A process is known by its number and the moment it began: numbers are used again
 import contextlib
 import json
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import psutil
 
@@ -53,10 +53,10 @@ class Leftovers:
 
     def _read(self) -> list[Note]:
         try:
-            notes: list[Note] = json.loads(self.path.read_text(encoding="utf-8"))
+            notes: Any = json.loads(self.path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):  # ValueError: killed while it was written
             return []
-        return notes
+        return notes if isinstance(notes, list) else []
 
     def _write(self) -> None:
         self.path.write_text(json.dumps(self.notes), encoding="utf-8")
