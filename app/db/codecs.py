@@ -35,6 +35,8 @@ from psycopg.types.range import Range
 
 Parameter: TypeAlias = tuple[str, Any]
 
+#: asyncpg takes the first and the last date there is for -infinity and infinity.
+EDGE_YEARS = {1, 9999}
 INT2 = 2**15
 INT4 = 2**31
 INT8 = 2**63
@@ -65,7 +67,14 @@ def _describe_int2(value: int) -> Parameter:
 
 
 def _describe_datetime(value: datetime.datetime) -> Parameter:
-    return ("timestamp" if value.tzinfo is None else "timestamptz"), value
+    cast = "timestamp" if value.tzinfo is None else "timestamptz"
+    if value.year in EDGE_YEARS:
+        return f"text::{cast}", value.isoformat()
+    return cast, value
+
+
+def _describe_date(value: datetime.date) -> Parameter:
+    return ("text::date", value.isoformat()) if value.year in EDGE_YEARS else ("date", value)
 
 
 def _describe_time(value: datetime.time) -> Parameter:
@@ -125,7 +134,7 @@ RULES: dict[type, Callable[[Any], Parameter]] = {
     Float4: _plain("float4", float),
     decimal.Decimal: _plain("numeric"),
     datetime.datetime: _describe_datetime,
-    datetime.date: _plain("date"),
+    datetime.date: _describe_date,
     datetime.time: _describe_time,
     datetime.timedelta: _plain("interval"),
     uuid.UUID: _plain("uuid"),
@@ -148,7 +157,6 @@ ARRAYS: dict[type, str] = {
     Int8: "int8",
     float: "float8",
     decimal.Decimal: "numeric",
-    datetime.date: "date",
     uuid.UUID: "uuid",
 }
 
@@ -188,9 +196,8 @@ def _load_as_psycopg(oid: int) -> Callable[[str], Any]:
     return lambda text: loader.load(text.encode())
 
 
-def _dump_as_psycopg(value: Any) -> str:
-    if isinstance(value, str):
-        return value
+def literal(value: Any) -> str:
+    """A value as psycopg writes it in a literal."""
     dumped = Transformer(psycopg_context()).get_dumper(value, PyFormat.TEXT).dump(value)
     return "" if dumped is None else bytes(dumped).decode()
 
@@ -327,7 +334,7 @@ async def configure(
             await connection.set_type_codec(
                 name,
                 schema="pg_catalog",
-                encoder=_dump_as_psycopg,
+                encoder=literal,
                 decoder=_load_as_psycopg(info.oid),
                 format="text",
             )
@@ -337,7 +344,9 @@ __all__ = [
     "Parameter",
     "column_loaders",
     "configure",
+    "configure_time_zone",
     "describe",
+    "literal",
     "load_rows",
     "psycopg_context",
     "type_name",

@@ -158,21 +158,23 @@ class Link:
 def _as_text(
     error: Exception, statement: Statement | None, arguments: Sequence[Any]
 ) -> tuple[tuple[tuple[int, str], ...], list[Any]] | None:
-    """When asyncpg could not encode a string for the type that the server inferred, let the server
-    read it.
+    """When asyncpg could not encode a value for the type that the server inferred, let the server
+    read it as a literal of unknown type would be read.
 
     Returns the parameters to send as text, with their types, and the arguments; None when that is
-    not it.
+    not what went wrong.
     """
     if statement is None or "invalid input for query argument" not in str(error):
         return None
     types: list[tuple[int, str]] = []
-    for number, (kind, value) in enumerate(
-        zip(statement.raw.get_parameters(), arguments, strict=True), 1
-    ):
-        if isinstance(value, str) and kind.name not in {"text", "varchar", "unknown"}:
-            types.append((number, quoted(kind)))
-    return (tuple(types), list(arguments)) if types else None
+    literals = list(arguments)
+    for number, kind in enumerate(statement.raw.get_parameters()):
+        value, is_text = arguments[number], kind.name in {"text", "varchar", "unknown"}
+        if isinstance(value, str) and not is_text:
+            types.append((number + 1, quoted(kind)))
+        elif isinstance(value, list) and is_text:
+            literals[number] = codecs.literal(value)
+    return (tuple(types), literals) if types or literals != list(arguments) else None
 
 
 def quoted(kind: Any) -> str:

@@ -1,7 +1,7 @@
 """The conformance table: what is asked of stock Django and of app.db alike.
 
-Each case is a function of `q`, which turns a model into a QuerySet of the one or the other. It gives a QuerySet
-(to be iterated), or a call: (QuerySet, name of a method, positional arguments, keyword arguments).
+Each case is a function of `q`, which turns a model into a QuerySet of the one or the other. It
+gives a QuerySet (to be iterated), or a call: (QuerySet, method, arguments, keyword arguments).
 """
 
 import datetime as dt
@@ -149,15 +149,12 @@ LOOKUPS = [
     (Restaurant, "name", ["startswith"], "Inn"),
     (Bistro, "stars", ["exact"], 2),
 ]
-f.Length  # registered below as a transform, as projects do
 CharField.register_lookup(f.Length)
 
 for number, (model, column, lookups, value) in enumerate(LOOKUPS):
     for lookup in lookups:
-        if lookup == "in" and not isinstance(value, list):
-            operand = [value, value]
-        else:
-            operand = value
+        needs_list = lookup == "in" and not isinstance(value, list)
+        operand = [value, value] if needs_list else value
         for method in ("filter", "exclude"):
             add(
                 f"{method} {number} {model.__name__}.{column}__{lookup}",

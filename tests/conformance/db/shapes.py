@@ -4,7 +4,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
 
-def shape(value, depth=0):
+def shape(value, depth=0):  # noqa: PLR0911 - a table
     """Nested tuples of types and values; an instance is its class, columns, caches and state."""
     if depth > 12:
         return "…"
