@@ -31,7 +31,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=int, default=60, help="of usage, a sample every 10 s")
     options = parser.parse_args()
     set_up()
-    asyncio.run(run(options))
+    try:
+        asyncio.run(run(options))
+    finally:
+        tear_down()
     return 0
 
 
@@ -49,11 +52,22 @@ def set_up() -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
+        cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
         cursor.execute(f"CREATE DATABASE {DATABASE}")
     connection.close()
-    connection.settings_dict["NAME"] = DATABASE
+    connection.settings_dict |= {"NAME": DATABASE, "SERVER": connection.settings_dict["NAME"]}
     call_command("migrate", verbosity=0)
+    connection.close()
+
+
+def tear_down() -> None:
+    """Without the scratch database."""
+    from django.db import connection
+
+    connection.close()
+    connection.settings_dict["NAME"] = connection.settings_dict["SERVER"]
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
     connection.close()
 
 
