@@ -4,12 +4,15 @@ from typing import Any
 
 import django_filters as base
 from django import forms
+from django_filters.fields import IsoDateTimeField
 from django_filters.rest_framework import FilterSet
 
+from app.fleet.history import RESOLUTIONS
 from app.fleet.models import Container, Engine, Event, Host, Image, Revision, State, Usage, Workload
 from app.fleet.querysets import LIVE_STATES, labelled
 
 MAX_ID = 2**63 - 1
+FIRST_YEAR, LAST_YEAR = 1970, 9000
 
 
 class IdFilter(base.Filter):
@@ -19,6 +22,20 @@ class IdFilter(base.Filter):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, min_value=0, max_value=MAX_ID, **kwargs)
+
+
+class MomentField(IsoDateTimeField):
+    """ISO 8601, within years that leave room to reckon with."""
+
+    def to_python(self, value: Any) -> Any:
+        moment = super().to_python(value)
+        if moment is not None and not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            raise forms.ValidationError(f"Write a year from {FIRST_YEAR} to {LAST_YEAR}.")
+        return moment
+
+
+class MomentFilter(base.Filter):
+    field_class = MomentField
 
 
 class LabelFilter(base.Filter):
@@ -47,8 +64,8 @@ class HostFilter(FilterSet):
     name = base.CharFilter()
     engine = base.ChoiceFilter(choices=Engine.choices)
     label = LabelFilter()
-    seen_since = base.IsoDateTimeFilter("last_seen_at", lookup_expr="gte")
-    seen_before = base.IsoDateTimeFilter("last_seen_at", lookup_expr="lt")
+    seen_since = MomentFilter("last_seen_at", lookup_expr="gte")
+    seen_before = MomentFilter("last_seen_at", lookup_expr="lt")
 
     class Meta:
         model = Host
@@ -95,8 +112,8 @@ class ContainerFilter(FilterSet):
     live = base.BooleanFilter(method="filter_live")
     oom_killed = base.BooleanFilter()
     label = LabelFilter()
-    started_since = base.IsoDateTimeFilter("started_at", lookup_expr="gte")
-    started_before = base.IsoDateTimeFilter("started_at", lookup_expr="lt")
+    started_since = MomentFilter("started_at", lookup_expr="gte")
+    started_before = MomentFilter("started_at", lookup_expr="lt")
 
     class Meta:
         model = Container
@@ -113,12 +130,33 @@ class UsageFilter(FilterSet):
     host = IdFilter("container__host_id")
     workload = IdFilter("container__workload_id")
     label = LabelFilter(path="container__labels")
-    since = base.IsoDateTimeFilter("at", lookup_expr="gte")
-    until = base.IsoDateTimeFilter("at", lookup_expr="lt")
+    since = MomentFilter("at", lookup_expr="gte")
+    until = MomentFilter("at", lookup_expr="lt")
 
     class Meta:
         model = Usage
         fields: list[str] = []
+
+
+class HistoryFilter(FilterSet):
+    """Containers whose use over time is asked for; the span is the view's to read."""
+
+    container = IdFilter("id")
+    host = IdFilter("host_id")
+    workload = IdFilter("workload_id")
+    label = LabelFilter()
+    resolution = base.ChoiceFilter(
+        choices=[(name, name) for name in RESOLUTIONS], method="keep", required=True
+    )
+    since = MomentFilter(method="keep")
+    until = MomentFilter(method="keep")
+
+    class Meta:
+        model = Container
+        fields: list[str] = []
+
+    def keep(self, queryset: Any, name: str, value: Any) -> Any:
+        return queryset
 
 
 class EventFilter(FilterSet):
@@ -126,8 +164,8 @@ class EventFilter(FilterSet):
     kind = base.CharFilter()
     object_type = base.CharFilter()
     object_id = IdFilter()
-    since = base.IsoDateTimeFilter("at", lookup_expr="gte")
-    until = base.IsoDateTimeFilter("at", lookup_expr="lt")
+    since = MomentFilter("at", lookup_expr="gte")
+    until = MomentFilter("at", lookup_expr="lt")
 
     class Meta:
         model = Event

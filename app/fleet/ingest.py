@@ -1,17 +1,20 @@
 """`/usage/`: samples out, the latest first; and in, in batches, from agents."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
 
 from app.fleet import filters, partitions, serializers, services
+from app.fleet.history import HOUR, MAX_POINTS, History, Span, fetch_history
 from app.fleet.models import Container, Usage
 from app.fleet.pagination import UsagePagination
+from app.fleet.renderers import ChartRenderer, CSVRenderer, NDJSONRenderer
 from app.fleet.samples import Batch, read_batch
+from app.fleet.validation import MAX_AHEAD
 from app.fleet.views import NestedMixin
 from app.rest import mixins, viewsets
-from app.rest.exceptions import ValidationError
+from app.rest.exceptions import NotFound, ValidationError
 from app.rest.parsers import JSONParser, Lines, NDJSONParser
 from app.rest.request import Request
 from app.rest.response import Response
@@ -31,6 +34,27 @@ class UsageViewSet(NestedMixin, mixins.ListModelMixin, viewsets.GenericViewSet):
     ordering = ["-at", "container_id"]
     parents = {"container_id": Container}
     required_scopes = {"create": "agent"}
+
+    renderer_classes = [
+        *viewsets.GenericViewSet.renderer_classes,
+        NDJSONRenderer,
+        CSVRenderer,
+        ChartRenderer,
+    ]
+
+    async def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Samples; with `?resolution=` (1m, 5m, 15m, 1h, 6h, 1d) what they come to over time.
+
+        Both as JSON, `?format=ndjson` or `csv`; over time as `svg`, too.
+        """
+        if "resolution" in request.query_params:
+            history = await _fetch_history(request, self.kwargs.get("container_id"))
+            is_chart = isinstance(request.accepted_renderer, ChartRenderer)
+            return Response(history if is_chart else history.as_dict())
+        if isinstance(request.accepted_renderer, ChartRenderer):
+            raise ValidationError({"resolution": ["A chart needs one, such as ?resolution=1h."]})
+        response: Response = await super().list(request, *args, **kwargs)
+        return response
 
     async def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Store a batch: a JSON array (or one object), or NDJSON. Sending it again does no harm.
@@ -56,6 +80,50 @@ class UsageViewSet(NestedMixin, mixins.ListModelMixin, viewsets.GenericViewSet):
                 "rejected": _rejected(batch, key),
             },
             status=200 if batch.errors else 201,
+        )
+
+
+async def _fetch_history(request: Request, container_id: int | None) -> History:
+    """Raises ValidationError that names the parameter, and NotFound for a container of the URL."""
+    query = request.query_params.copy()
+    if container_id is not None:
+        query["container"] = container_id
+    asked = filters.HistoryFilter(query, Container.objects.all())
+    if not asked.is_valid():
+        raise ValidationError({name: list(errors) for name, errors in asked.errors.items()})
+    chosen = asked.form.cleaned_data
+    now = timezone.now()
+    until = min(chosen["until"] or now, now + MAX_AHEAD)
+    since = chosen["since"] or until - timedelta(days=1)
+    span = Span.covering(since, until, chosen["resolution"])
+    _check_span(span, now)
+    ids = [pk async for pk in asked.qs.values_list("id", flat=True)]
+    if container_id is not None and not ids:
+        raise NotFound(f"There is no container {container_id}.")
+    return await fetch_history(container_ids=ids, span=span, now=now)
+
+
+def _check_span(span: Span, now: datetime) -> None:
+    if span.until <= span.since:
+        raise ValidationError({"until": ["Must be after since."]})
+    if span.points > MAX_POINTS:
+        raise ValidationError(
+            {
+                "resolution": [
+                    f"{span.points} points are more than {MAX_POINTS}. Choose a coarser resolution,"
+                    " or a shorter span with since and until."
+                ]
+            }
+        )
+    kept = timedelta(days=partitions.keep_days())
+    if span.step < HOUR and span.since < now - kept - span.step:
+        raise ValidationError(
+            {
+                "since": [
+                    f"Samples are kept for {kept.days} days. Choose a later moment, or a resolution"
+                    " of 1h or more."
+                ]
+            }
         )
 
 

@@ -298,6 +298,9 @@ QUERIES = [
     ("revisions/?number=one", "number"),
     ("usage/?container=x", "container"),
     ("usage/?since=0000-00-00", "since"),
+    ("usage/?since=9999-12-31T23:59:59-23:00", "since"),
+    ("events/?until=0001-01-01T00:00:00%2B23:00", "until"),
+    ("containers/?started_before=9999-12-31T23:59:59-14:00", "started_before"),
     ("events/?after=last", "after"),
     ("events/?object_id=x", "object_id"),
 ]
