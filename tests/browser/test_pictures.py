@@ -65,4 +65,3 @@ def test_the_picture_shows_every_host_of_the_example_fleet(
     drawing = page.locator("svg").first
     for host in fleets.HOSTS:
         expect(drawing.get_by_text(host, exact=True).first).to_be_visible()
-    drawing.screenshot(path=screenshots / "stowage-plan.png")

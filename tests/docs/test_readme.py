@@ -28,7 +28,7 @@ EXERCISE = textwrap.dedent(
         await db.open()
         user = await services.create_user(username="reader", role="operator")
         _, token = await services.create_token(user=user, name="t", scopes=["read", "write"])
-        client = APIClient()
+        client = APIClient(SERVER_NAME="localhost")
         client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
         url = "/api/v1/cranes/"
         answers = [
@@ -83,7 +83,7 @@ def test_five_steps_make_a_resource_that_lists_creates_and_refuses(
     environment = {
         **os.environ,
         "DATABASE_URL": database_url,
-        "DJANGO_SETTINGS_MODULE": "settings.test",
+        "DJANGO_SETTINGS_MODULE": "settings.development",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
 
