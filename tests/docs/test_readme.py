@@ -28,8 +28,8 @@ EXERCISE = textwrap.dedent(
         await db.open()
         user = await services.create_user(username="reader", role="operator")
         _, token = await services.create_token(user=user, name="t", scopes=["read", "write"])
-        client = APIClient(SERVER_NAME="localhost")
-        client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}", HTTP_HOST="localhost")
         url = "/api/v1/cranes/"
         answers = [
             await client.post(url, {"name": "Big Bertha", "lifts_tonnes": 60}, format="json"),

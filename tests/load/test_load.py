@@ -1,0 +1,65 @@
+"""Load runs: bounded, on this machine alone, against the real thing."""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.ops import embedded
+from load.__main__ import find_problem
+from tests.running import ROOT, free_port, running
+
+
+def run_module(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *arguments]
+    variables = {**os.environ, **environment}
+    return subprocess.run(
+        command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=90
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"users": 0}, "--users 0: write a number from 1 to 1000."),
+        ({"users": 1001}, "--users 1001: write a number from 1 to 1000."),
+        ({"seconds": 601}, "--seconds 601: write a number from 1 to 600."),
+        ({"url": "http://192.0.2.1:8000"}, "load runs stay on this machine"),
+        ({"url": "http://example.org"}, "load runs stay on this machine"),
+        ({}, "Start Stowage first: make up."),
+    ],
+)
+def test_what_hinders_a_load_run_is_said_in_one_line(
+    changes: dict[str, object], remedy: str
+) -> None:
+    options = {"url": f"http://127.0.0.1:{free_port()}", "users": 5, "seconds": 2, **changes}
+    problem = find_problem(argparse.Namespace(**options))
+    assert problem
+    assert remedy in problem
+    assert "\n" not in problem
+
+
+@pytest.mark.timeout(120)  # starts all of Stowage, and loads it for some seconds
+def test_every_kind_of_user_is_served_without_a_failure(tmp_path: Path) -> None:
+    with running(tmp_path, AGENT_SOURCE="processes") as run:
+        address = embedded.address(run.var / "postgres")
+        done = run_module(
+            *("load", "--url", run.url, "--users", "10", "--seconds", "5"), DATABASE_URL=address
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No failures." in done.stdout
+    for request in ("POST /api/v1/usage/", "GET /api/v1/reports/density/", "PATCH /api/v1/workl"):
+        row = re.search(rf"^{re.escape(request)}.*$", done.stdout, re.MULTILINE)
+        assert row, f"no {request} in:\n{done.stdout}"
+        assert int(row.group().split()[-6]) > 0
+
+
+@pytest.mark.timeout(60)  # a scratch database is made and filled
+def test_density_is_measured_on_a_fleet_of_its_own() -> None:
+    done = run_module("load.density", "--hosts", "3", "--containers", "2", "--minutes", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "?format=svg" in done.stdout
