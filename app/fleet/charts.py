@@ -121,7 +121,8 @@ def _x(history: History, at: datetime) -> float:
 
 def _times(history: History, y: float) -> Iterator[str]:
     span = history.span
-    form = "%H:%M" if (span.until - span.since).days < 2 else "%d %b"
+    days = (span.until - span.since).days
+    form = "%H:%M" if days < 2 else "%d %b %H:%M" if days < 8 else "%d %b"
     for number in range(5):
         at = span.since + (span.until - span.since) * number / 4
         anchor = ("start", "middle", "middle", "middle", "end")[number]

@@ -341,6 +341,20 @@ class UsageHour(models.Model):
         return f"container {self.container_id} at {self.hour:%Y-%m-%dT%H}"
 
 
+class EventCompaction(models.Model):
+    """Events up to `position` are kept no longer. One row at most."""
+
+    position = models.BigIntegerField()
+
+    objects = models.Manager()
+
+    class Meta:
+        db_table = "fleet_event_compaction"
+
+    def __str__(self) -> str:
+        return f"events up to {self.position}"
+
+
 class Event(models.Model):
     """The outbox: one row for each change, written in the transaction that made it.
 

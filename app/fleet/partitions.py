@@ -58,7 +58,7 @@ def keep_days() -> int:
 
 def keep_hours_days() -> int:
     """Days that hourly roll-ups are kept."""
-    return int(settings.STOWAGE.get("ROLLUP_RETENTION_DAYS", 90))
+    return int(settings.STOWAGE["ROLLUP_RETENTION_DAYS"])
 
 
 def plan(

@@ -1,4 +1,4 @@
-"""What the fleet's tables need while the API runs: partitions, and hours rolled up.
+"""What the fleet's tables need while the API runs: partitions, hours rolled up, the old forgotten.
 
 Every worker does it; locks in the database see to it that one at a time does.
 """
@@ -13,12 +13,13 @@ from django.utils import timezone
 
 from app.fleet import partitions, rollups
 from app.fleet.partitions import AHEAD_DAYS, HOURS, SAMPLES, Maintained
+from app.fleet.services import retention
 
 logger = logging.getLogger(__name__)
 
 
 async def maintain(*, now: datetime) -> tuple[Maintained, Maintained]:
-    """One round: roll up before days are dropped, and make what both will need."""
+    """One round: roll up before days are dropped, make what is needed next, forget what is old."""
     hours = await partitions.maintain_partitions(
         now=now, keep_days=partitions.keep_hours_days(), ahead_days=AHEAD_DAYS, series=HOURS
     )
@@ -26,6 +27,8 @@ async def maintain(*, now: datetime) -> tuple[Maintained, Maintained]:
     samples = await partitions.maintain_partitions(
         now=now, keep_days=partitions.keep_days(), ahead_days=AHEAD_DAYS, series=SAMPLES
     )
+    await retention.forget_events(now=now, keep_days=retention.keep_events_days())
+    await retention.forget_containers(now=now, keep_days=partitions.keep_hours_days())
     return samples, hours
 
 

@@ -7,10 +7,11 @@ from app.fleet import filters, serializers, services
 from app.fleet.models import Container, Event, Host, Image, Revision, Workload
 from app.fleet.observations import RelistSerializer, read_relist
 from app.fleet.pagination import EventPagination, PagePagination
+from app.fleet.services import retention
 from app.fleet.writes import VersionedWritesMixin
 from app.rest import viewsets
 from app.rest.decorators import action
-from app.rest.exceptions import NotFound, ValidationError
+from app.rest.exceptions import APIException, NotFound, ValidationError
 from app.rest.request import Request
 from app.rest.response import Response
 
@@ -24,6 +25,11 @@ def flag(request: Request, name: str) -> bool:
     if text not in TRUE | FALSE:
         raise ValidationError({name: ["Not a boolean. Write true or false."]})
     return text in TRUE
+
+
+class Gone(APIException):
+    status_code = 410
+    default_code = "gone"
 
 
 class NestedMixin:
@@ -171,3 +177,16 @@ class EventViewSet(viewsets.ReadOnlyModelViewSet):
     pagination_class = EventPagination
     ordering_fields = ["position"]
     ordering = ["position"]
+
+    async def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """In order. 410 when events after `?after=` are kept no longer: list the objects anew."""
+        after = request.query_params.get("after", "")
+        if after.isdecimal():
+            until = await retention.compacted_until()
+            if int(after) < until:
+                raise Gone(
+                    f"Events up to {until} are kept no longer. Read the objects anew, then"
+                    f" go on with ?after={until}."
+                )
+        response: Response = await super().list(request, *args, **kwargs)
+        return response
