@@ -1,6 +1,9 @@
 """DRF's viewsets. Actions are coroutines under DRF's names: list, create, retrieve, update, ..."""
 
+from typing import Any
+
 from adrf.viewsets import ViewSetMixin as AdrfViewSetMixin
+from django.utils.decorators import classonlymethod
 
 from app.rest import generics, mixins, views
 
@@ -9,6 +12,12 @@ __all__ = ["GenericViewSet", "ModelViewSet", "ReadOnlyModelViewSet", "ViewSet", 
 
 class ViewSetMixin(AdrfViewSetMixin):
     """Binds methods to actions: `View.as_view({"get": "list"})`. The view is a coroutine."""
+
+    @classonlymethod
+    def as_view(cls, actions: dict[str, str] | None = None, **initkwargs: Any) -> Any:
+        view = super().as_view(actions, **initkwargs)
+        view.login_required = False  # as DRF: permissions decide, not LoginRequiredMiddleware
+        return view
 
 
 class ViewSet(ViewSetMixin, views.APIView):

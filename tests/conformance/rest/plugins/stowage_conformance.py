@@ -11,6 +11,7 @@ import asyncio
 import functools
 import importlib
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +85,7 @@ def replace_everything() -> None:
                 setattr(theirs, attribute, value)
     _open_views()
     _open_serializers()
+    _open_renderers()
 
 
 def _open_views() -> None:
@@ -115,9 +117,17 @@ def _as_view_of_both_sides(cls: Any) -> Any:
 
     def as_view(klass: Any, *args: Any, **kwargs: Any) -> Any:
         view = function(klass, *args, **kwargs)
-        opened = both_sides(view)
-        opened.__dict__.update(vars(view))
-        return markcoroutinefunction(opened)
+
+        @functools.wraps(view)
+        def opened(*view_args: Any, **view_kwargs: Any) -> Any:
+            # Not marked as a coroutine: Django's synchronous test client calls it as it stands.
+            if _is_on_loop():
+                return view(*view_args, **view_kwargs)
+            return async_to_sync(view)(*view_args, **view_kwargs)
+
+        for mark in ("_is_coroutine", "_is_coroutine_marker", "_is_coroutine_mark"):
+            opened.__dict__.pop(mark, None)
+        return opened
 
     return classonlymethod(as_view)
 
@@ -132,6 +142,25 @@ def _open_serializers() -> None:
         for name, twin in (("is_valid", "ais_valid"), ("save", "asave")):
             setattr(cls, name, _twin(getattr(cls, name), getattr(cls, twin)))
         cls.data = property(_data_of(cls))
+
+
+def _open_renderers() -> None:
+    """A renderer that was not prepared, for its test has no dispatch, is prepared when it renders."""
+    from django.conf import settings
+
+    import app.rest
+    from app.rest import browsable
+
+    templates = Path(next(iter(app.rest.__path__))) / "templates"
+    settings.TEMPLATES[0]["DIRS"] = [str(templates)]
+    context = browsable.BrowsableAPIRenderer.get_context
+
+    def get_context(self: Any, data: Any, media_type: Any, renderer_context: Any) -> Any:
+        if not hasattr(self, "permitted"):
+            async_to_sync(self.prepare)(data, media_type, renderer_context)
+        return context(self, data, media_type, renderer_context)
+
+    browsable.BrowsableAPIRenderer.get_context = get_context
 
 
 def _twin(plain: Any, awaited: Any) -> Any:
