@@ -10,13 +10,17 @@ method:
 """
 
 import enum
+import logging
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 
 T = TypeVar("T")
+
+logger = logging.getLogger("app.rest.colours")
 
 _MARK = "_only_computes"
 _KNOWN_PACKAGES = ("rest_framework.", "django_filters.", "adrf.", "app.rest.", "builtins")
@@ -95,6 +99,30 @@ async def call_function(function: Callable[..., Any], *args: Any, **kwargs: Any)
     if colour is Colour.IN_PLACE:
         return function(*args, **kwargs)
     return await sync_to_async(function)(*args, **kwargs)
+
+
+_turned_out_to_wait: set[Any] = set()
+
+
+async def call_computing(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a hook of a serializer, which should only compute, in place.
+
+    One that turns out to ask the database is run in a thread instead, from then on, and a warning
+    names it. A hook that only reads may be run twice without harm; that happens once.
+    """
+    key = getattr(function, "__func__", function), type(getattr(function, "__self__", None))
+    if key not in _turned_out_to_wait:
+        try:
+            return function(*args)
+        except SynchronousOnlyOperation:
+            _turned_out_to_wait.add(key)
+            logger.warning(
+                "%s.%s asks the database, and so runs in a thread. Make it `async def`, or load "
+                "what it reads beforehand.",
+                key[1].__qualname__,
+                getattr(function, "__name__", function),
+            )
+    return await sync_to_async(function)(*args)
 
 
 def _colour_of_bound(function: Callable[..., Any]) -> Colour:

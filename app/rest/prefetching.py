@@ -1,7 +1,7 @@
 """Loads what a serializer will read of its instances, so that reading it only computes.
 
-Uses Django's own protocol for prefetching (`get_prefetch_querysets`), with the queries awaited:
-one query for each relation of a whole list, whatever its length.
+One query for each relation of a whole list, whatever its length, awaited, through the related
+model's default manager; the results go where Django's own prefetching keeps them.
 """
 
 from collections import defaultdict
@@ -59,36 +59,57 @@ def _is_loaded(instance: Model, name: str) -> bool:
 
 async def _fetch(instances: list[Model], name: str) -> None:
     descriptor: Any = getattr(type(instances[0]), name)
-    single = isinstance(descriptor, _ONE)
-    prefetcher = descriptor if single else getattr(instances[0], name)
-    related, related_key, instance_key, _, cache_name, _ = prefetcher.get_prefetch_querysets(
-        instances, _native_querysets(descriptor)
-    )
+    if isinstance(descriptor, ForwardManyToOneDescriptor):
+        await _fetch_targets(instances, descriptor.field)
+    elif isinstance(descriptor, ReverseOneToOneDescriptor):
+        groups = await _fetch_sources(instances, descriptor.related.field)
+        for instance, found in zip(instances, groups, strict=True):
+            descriptor.related.set_cached_value(instance, found[0] if found else None)
+    elif isinstance(descriptor, ManyToManyDescriptor):
+        await _fetch_many_to_many(instances, name)
+    else:
+        groups = await _fetch_sources(instances, descriptor.field)
+        cache_name = descriptor.rel.cache_name
+        for instance, found in zip(instances, groups, strict=True):
+            _set_many(instance, name, found, cache_name)
+
+
+async def _fetch_targets(instances: list[Model], field: Any) -> None:
+    """What a foreign key (or a one-to-one field) of the instances points at."""
+    target = field.target_field
+    keys = {getattr(instance, field.attname) for instance in instances}
+    queryset = field.remote_field.model._default_manager.filter(**{f"{target.name}__in": keys})
+    found = {getattr(obj, target.attname): obj async for obj in queryset}
+    for instance in instances:
+        obj = found.get(getattr(instance, field.attname))
+        # What the default manager hides stays unloaded: reading it asks, and says so.
+        if obj is not None:
+            field.set_cached_value(instance, obj)
+            if not field.remote_field.multiple:
+                field.remote_field.set_cached_value(obj, instance)
+
+
+async def _fetch_sources(instances: list[Model], field: Any) -> list[list[Any]]:
+    """For each instance, the rows whose foreign key `field` points at it."""
+    attname = field.target_field.attname
+    owners = {getattr(instance, attname): instance for instance in instances}
+    groups: dict[Any, list[Any]] = defaultdict(list)
+    queryset = field.model._default_manager.filter(**{f"{field.name}__in": instances})
+    async for obj in queryset:
+        key = getattr(obj, field.attname)
+        field.set_cached_value(obj, owners[key])
+        groups[key].append(obj)
+    return [groups.get(getattr(instance, attname), []) for instance in instances]
+
+
+async def _fetch_many_to_many(instances: list[Model], name: str) -> None:
+    manager: Any = getattr(instances[0], name)
+    related, related_key, instance_key, _, cache_name, _ = manager.get_prefetch_querysets(instances)
     groups: dict[Any, list[Any]] = defaultdict(list)
     async for obj in related:
         groups[related_key(obj)].append(obj)
     for instance in instances:
-        found = groups.get(instance_key(instance), [])
-        if single:
-            instance._state.fields_cache[cache_name] = found[0] if found else None
-        else:
-            _set_many(instance, name, found, cache_name)
-
-
-def _native_querysets(descriptor: Any) -> list[Any] | None:
-    """The related model's default queryset, where Django would take its plain base manager.
-
-    A model whose default manager runs natively (`app.db`) keeps doing so; one whose default manager
-    hides rows would lose them, so it is taken only if it hides none.
-    """
-    if isinstance(descriptor, ForwardManyToOneDescriptor):
-        target: Any = descriptor.field.remote_field.model
-    elif isinstance(descriptor, ReverseOneToOneDescriptor):
-        target = descriptor.related.related_model
-    else:
-        return None
-    queryset = target._default_manager.all()
-    return None if queryset.query.where else [queryset]
+        _set_many(instance, name, groups.get(instance_key(instance), []), cache_name)
 
 
 def _set_many(instance: Any, name: str, found: list[Any], cache_name: str) -> None:
@@ -101,6 +122,8 @@ def _set_many(instance: Any, name: str, found: list[Any], cache_name: str) -> No
 
 
 def _loaded(instance: Model, name: str) -> list[Any]:
+    if instance.pk is None and isinstance(getattr(type(instance), name), _MANY):
+        return []
     value = getattr(instance, name, None) if _is_loaded(instance, name) else None
     if value is None:
         return []

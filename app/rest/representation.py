@@ -19,6 +19,7 @@ from rest_framework.relations import (
     SlugRelatedField,
 )
 
+from app.rest.colours import call_computing
 from app.rest.prefetching import aload_related, is_relation
 
 
@@ -113,7 +114,7 @@ async def represent_child(child: Any, item: Any) -> Any:
 async def represent(serializer: Any, instance: Any) -> Any:
     """`serializer.to_representation(instance)` for a loaded instance."""
     if not plan_of(serializer).awaited:
-        return serializer.to_representation(instance)
+        return await call_computing(serializer.to_representation, instance)
     return await _represent_awaiting(serializer, instance)
 
 

@@ -26,6 +26,7 @@ from rest_framework.serializers import as_serializer_error
 from rest_framework.settings import api_settings
 from rest_framework.utils import html
 
+from app.rest.colours import call_computing
 from app.rest.validators import acall, waits
 
 # A stretch of work after which a long list lets other requests run.
@@ -115,7 +116,13 @@ async def _run_field(serializer: Any, field: Any, primitive: Any) -> Any:
     method = getattr(serializer, f"validate_{name}", None)
     if method is None:
         return value
-    return await method(value) if iscoroutinefunction(method) else method(value)
+    return await _call_hook(method, value)
+
+
+async def _call_hook(method: Callable[[Any], Any], value: Any) -> Any:
+    if iscoroutinefunction(method):
+        return await method(value)
+    return await call_computing(method, value)
 
 
 async def _run_nested(field: Any, primitive: Any) -> Any:
@@ -173,8 +180,7 @@ async def _run_serializer_validators(serializer: Any, value: Any) -> None:
 async def _validate(serializer: Any, value: Any) -> Any:
     if hasattr(serializer, "avalidate"):
         value = await serializer.avalidate(value)
-    method = serializer.validate
-    return await method(value) if iscoroutinefunction(method) else method(value)
+    return await _call_hook(serializer.validate, value)
 
 
 async def list_to_internal_value(serializer: Any, data: Any) -> list[Any]:
@@ -248,7 +254,7 @@ async def _in_place(serializer: Any, method: Callable[[Any], Any], data: Any) ->
     for field, validators in aside:
         field.validators = [validator for validator in validators if not waits(validator)]
     try:
-        value = method(data)
+        value = await call_computing(method, data)
     finally:
         for field, validators in aside:
             field.validators = validators

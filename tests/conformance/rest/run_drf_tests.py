@@ -41,7 +41,17 @@ def main(arguments: list[str]) -> int:
         "PYTHONPATH": os.pathsep.join([str(HERE / "plugins"), str(ROOT)]),
         "DJANGO_SETTINGS_MODULE": "",
     }
-    command = [sys.executable, "-m", "pytest", "-p", "stowage_conformance", "-p", "no:randomly", "-p", "no:asyncio"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "stowage_conformance",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:asyncio",
+    ]
     return subprocess.run([*command, *arguments], cwd=source(), env=environment).returncode
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import async_to_sync, markcoroutinefunction
 
 MODULES = (
     "authentication",
@@ -41,7 +41,9 @@ dispatched = {"awaited": 0}
 
 
 def both_sides(function: Any) -> Any:
-    """A coroutine function that may also be called where no loop runs, and then returns its result."""
+    """A coroutine function that, called where no loop runs, returns its result."""
+    if not inspect.iscoroutinefunction(function):
+        return function
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -70,7 +72,10 @@ def open_class(cls: type) -> None:
 def replace_everything() -> None:
     # All are made of DRF's before any takes its place.
     pairs = [
-        (importlib.import_module(f"app.rest.{name}"), importlib.import_module(f"rest_framework.{name}"))
+        (
+            importlib.import_module(f"app.rest.{name}"),
+            importlib.import_module(f"rest_framework.{name}"),
+        )
         for name in MODULES
     ]
     for ours, theirs in pairs:
@@ -91,7 +96,7 @@ def replace_everything() -> None:
 def _open_views() -> None:
     from rest_framework import authentication, renderers
 
-    from app.rest import mixins, routers, serializers, views, viewsets
+    from app.rest import views, viewsets
 
     views.APIView.authentication_classes = [
         authentication.SessionAuthentication,
@@ -134,13 +139,12 @@ def _as_view_of_both_sides(cls: Any) -> Any:
 
 def _open_serializers() -> None:
     """`is_valid`, `save` and `data` do what `ais_valid`, `asave` and `adata` do, off the loop."""
-    from rest_framework import serializers as drf
 
     from app.rest import serializers
 
     for cls in (serializers.Serializer, serializers.ListSerializer, serializers.BaseSerializer):
         for name, twin in (("is_valid", "ais_valid"), ("save", "asave")):
-            setattr(cls, name, _twin(getattr(cls, name), getattr(cls, twin)))
+            setattr(cls, name, _twin(getattr(cls, name), both_sides(getattr(cls, twin))))
         cls.data = property(_data_of(cls))
 
 
