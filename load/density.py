@@ -75,6 +75,7 @@ async def run(options: argparse.Namespace) -> None:
     from app import db
     from app.accounts import services
     from app.rest.test import APIClient
+    from asgi import warm_up
 
     samples = await fill(options)
     print(f"{options.hosts} hosts, {options.hosts * options.containers:,} containers, ", end="")
@@ -83,7 +84,7 @@ async def run(options: argparse.Namespace) -> None:
     _, text = await services.create_token(user=user, name="load", scopes=["read"])
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {text}")
-    gc.collect()
+    await warm_up()
     for query in REPORTS:
         for _ in range(2):  # the second one finds plans and pages warm, and is the one printed
             line = await measure(client, query)
