@@ -13,6 +13,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import perf_counter, thread_time
@@ -30,20 +31,33 @@ def main() -> int:
     parser.add_argument("--containers", type=int, default=50, help="on each host")
     parser.add_argument("--minutes", type=int, default=60, help="of usage, a sample every 10 s")
     options = parser.parse_args()
-    set_up()
-    try:
-        asyncio.run(run(options))
-    finally:
-        tear_down()
+    with server():
+        set_up()
+        try:
+            asyncio.run(run(options))
+        finally:
+            tear_down()
     return 0
+
+
+@contextmanager
+def server() -> Iterator[None]:
+    """The server that DATABASE_URL names, or an embedded one for as long as the block runs."""
+    if "DATABASE_URL" in os.environ:
+        yield
+        return
+    from app.ops import embedded
+
+    directory = ROOT / "var" / "load" / "postgres"
+    os.environ["DATABASE_URL"] = embedded.start(directory)
+    try:
+        yield
+    finally:
+        embedded.stop(directory)
 
 
 def set_up() -> None:
     """Django on an empty scratch database, its tables made."""
-    if "DATABASE_URL" not in os.environ:
-        from app.ops import embedded
-
-        os.environ["DATABASE_URL"] = embedded.start(ROOT / "var" / "load" / "postgres")
     os.environ["DJANGO_SETTINGS_MODULE"] = "settings.test"
     import django
 

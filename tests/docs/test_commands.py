@@ -15,7 +15,6 @@ RUN_BY = {
     "python -m app.agent": "tests/agent/test_main.py",
     "STOWAGE_URL=https://stowage.example": "tests/agent/test_main.py",
     ".venv/bin/python manage.py create_token": "tests/ops/test_server.py",
-    "python -m load.density": "tests/fleet/test_density_load.py",
     "pytest -m container tests/agent": "tests/agent/test_docker_engine.py",
     "mkdir -p app/cranes/migrations": "tests/docs/test_readme.py",
     ".venv/bin/python manage.py makemigrations cranes": "tests/docs/test_readme.py",
