@@ -180,13 +180,12 @@ class EventViewSet(viewsets.ReadOnlyModelViewSet):
 
     async def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """In order. 410 when events after `?after=` are kept no longer: list the objects anew."""
-        after = request.query_params.get("after", "")
-        if after.isdecimal():
-            until = await retention.compacted_until()
-            if int(after) < until:
-                raise Gone(
-                    f"Events up to {until} are kept no longer. Read the objects anew, then"
-                    f" go on with ?after={until}."
-                )
         response: Response = await super().list(request, *args, **kwargs)
+        after = request.query_params.get("after", "")
+        # Asked after the page was read: what was missing from it is known to be missing by now.
+        if after.isdecimal() and int(after) < (until := await retention.compacted_until()):
+            raise Gone(
+                f"Events up to {until} are kept no longer. Read the objects anew, then go on with"
+                f" ?after={until}."
+            )
         return response
