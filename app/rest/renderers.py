@@ -3,6 +3,7 @@
 The browsable API's renderer is in `browsable`.
 """
 
+import copy
 import math
 import re
 from typing import Any
@@ -46,12 +47,21 @@ class JSONRenderer(drf.JSONRenderer):
         if data is None:
             return b""
         if self.ensure_ascii or not (self.compact and self.strict):
-            return super().render(data, accepted_media_type, renderer_context)
+            return self._render_as_drf(data, accepted_media_type, renderer_context)
         if self.get_indent(accepted_media_type, renderer_context or {}) is not None:
-            return super().render(data, accepted_media_type, renderer_context)
+            return self._render_as_drf(data, accepted_media_type, renderer_context)
         rendered = self._render_compact(data)
         if rendered is None:
-            return super().render(data, accepted_media_type, renderer_context)
+            return self._render_as_drf(data, accepted_media_type, renderer_context)
+        return rendered
+
+    def _render_as_drf(self, data: Any, *args: Any) -> bytes:
+        try:
+            rendered: bytes = super().render(data, *args)
+        except UnicodeEncodeError:  # half of a surrogate pair, which an error echoes: escape it
+            escaping = copy.copy(self)
+            escaping.ensure_ascii = True
+            rendered = escaping.render(data, *args)
         return rendered
 
     def _render_compact(self, data: Any) -> bytes | None:
