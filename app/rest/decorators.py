@@ -61,12 +61,12 @@ def action(**options: Any) -> Callable[[Function], Function]:
 def api_view(http_method_names: Sequence[str] | None = None) -> Callable[..., Any]:
     """Turn a function into an APIView that answers the methods named (GET when none is)."""
     names = ["GET"] if http_method_names is None else http_method_names
-    assert not callable(names), "@api_view missing list of allowed HTTP methods"
-    assert isinstance(names, list | tuple), (
-        f"@api_view expected a list of strings, received {type(names).__name__}"
-    )
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        assert not callable(names), "@api_view missing list of allowed HTTP methods"
+        assert isinstance(names, list | tuple), (
+            f"@api_view expected a list of strings, received {type(names).__name__}"
+        )
         attributes: dict[str, Any] = {
             policy: getattr(function, policy, getattr(APIView, policy)) for policy in _POLICIES
         }

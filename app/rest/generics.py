@@ -116,30 +116,30 @@ class GenericAPIView(views.APIView, AdrfGenericAPIView):
 
 class CreateAPIView(mixins.CreateModelMixin, GenericAPIView):
     async def post(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await self.create(request, *args, **kwargs)
+        return await call(self, "create", request, *args, **kwargs)
 
 
 class ListAPIView(mixins.ListModelMixin, GenericAPIView):
     async def get(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await self.list(request, *args, **kwargs)
+        return await call(self, "list", request, *args, **kwargs)
 
 
 class RetrieveAPIView(mixins.RetrieveModelMixin, GenericAPIView):
     async def get(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await self.retrieve(request, *args, **kwargs)
+        return await call(self, "retrieve", request, *args, **kwargs)
 
 
 class DestroyAPIView(mixins.DestroyModelMixin, GenericAPIView):
     async def delete(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await self.destroy(request, *args, **kwargs)
+        return await call(self, "destroy", request, *args, **kwargs)
 
 
 class UpdateAPIView(mixins.UpdateModelMixin, GenericAPIView):
     async def put(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await self.update(request, *args, **kwargs)
+        return await call(self, "update", request, *args, **kwargs)
 
     async def patch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await self.partial_update(request, *args, **kwargs)
+        return await call(self, "partial_update", request, *args, **kwargs)
 
 
 class ListCreateAPIView(ListAPIView, CreateAPIView):

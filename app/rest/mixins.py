@@ -7,7 +7,7 @@ from django.http.response import HttpResponseBase
 from rest_framework import status
 from rest_framework.response import Response
 
-from app.rest.colours import call_function
+from app.rest.colours import call, call_function
 
 __all__ = [
     "CreateModelMixin",
@@ -97,7 +97,7 @@ class UpdateModelMixin(adrf_mixins.UpdateModelMixin):
 
     async def partial_update(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         kwargs["partial"] = True
-        return await self.update(request, *args, **kwargs)
+        return await call(self, "update", request, *args, **kwargs)
 
     async def aupdate(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return await self.update(request, *args, **kwargs)

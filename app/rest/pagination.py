@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.paginator import InvalidPage
+from django.core.paginator import Paginator as DjangoPaginator
 from rest_framework import pagination as drf
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import BasePagination
@@ -41,7 +42,8 @@ class PageNumberPagination(drf.PageNumberPagination):
         if not page_size:
             return None
         paginator = self.django_paginator_class(queryset, page_size)
-        paginator.count = await acount(queryset)
+        if type(paginator).count is DjangoPaginator.count:
+            paginator.count = await acount(queryset)
         page_number = self.get_page_number(request, paginator)
         try:
             self.page = paginator.page(page_number)

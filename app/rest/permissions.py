@@ -6,6 +6,8 @@ know the answer is not asked.
 
 from typing import Any
 
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_backends
 from rest_framework.permissions import (
     AND,
     NOT,
@@ -77,8 +79,12 @@ async def permits_object(permission: Any, request: Any, view: Any, obj: Any) -> 
 
 
 async def _has_permissions(user: Any, names: list[str], obj: Any = None) -> bool:
+    """Django's `ahas_perms`; it passes over backends without `ahas_perm`, which need a thread."""
     ask = getattr(user, "ahas_perms", None)
-    return bool(user.has_perms(names, obj) if ask is None else await ask(names, obj))
+    backends = get_backends()
+    if ask is None or any(hasattr(one, "has_perm") > hasattr(one, "ahas_perm") for one in backends):
+        return bool(await sync_to_async(user.has_perms)(names, obj))
+    return bool(await ask(names, obj))
 
 
 class DjangoModelPermissions(DRFDjangoModelPermissions):

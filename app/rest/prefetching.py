@@ -7,7 +7,7 @@ model's default manager; the results go where Django's own prefetching keeps the
 from collections import defaultdict
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import ForeignKey, Model
 from django.db.models.fields.related_descriptors import (
     ForwardManyToOneDescriptor,
     ManyToManyDescriptor,
@@ -65,8 +65,8 @@ async def _fetch(instances: list[Model], name: str) -> None:
         groups = await _fetch_sources(instances, descriptor.related.field)
         for instance, found in zip(instances, groups, strict=True):
             descriptor.related.set_cached_value(instance, found[0] if found else None)
-    elif isinstance(descriptor, ManyToManyDescriptor):
-        await _fetch_many_to_many(instances, name)
+    elif not isinstance(descriptor.field, ForeignKey):
+        await _fetch_by_manager(instances, name)  # many-to-many, generic
     else:
         groups = await _fetch_sources(instances, descriptor.field)
         cache_name = descriptor.rel.cache_name
@@ -102,7 +102,7 @@ async def _fetch_sources(instances: list[Model], field: Any) -> list[list[Any]]:
     return [groups.get(getattr(instance, attname), []) for instance in instances]
 
 
-async def _fetch_many_to_many(instances: list[Model], name: str) -> None:
+async def _fetch_by_manager(instances: list[Model], name: str) -> None:
     manager: Any = getattr(instances[0], name)
     related, related_key, instance_key, _, cache_name, _ = manager.get_prefetch_querysets(instances)
     groups: dict[Any, list[Any]] = defaultdict(list)

@@ -31,7 +31,20 @@ __all__ = [
     "TemplateHTMLRenderer",
 ]
 
-_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+_OPTIONS = (
+    orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
+# Python's encoder asks a subclass of dict for its `items()`: a QueryDict gives its last values.
+_SUBCLASSES: tuple[tuple[type, Any], ...] = (
+    (str, str.__str__),
+    (dict, lambda value: dict(value.items())),
+    (list, list),
+    (tuple, list),
+    (int, int),
+    (float, float),
+)
 # A number with an exponent, which orjson writes as 1e16 and Python as 1e+16. It starts with a
 # literal so that the search is a scan for one byte.
 _EXPONENT = re.compile(rb"e(?<=\de)-?\d{1,3}(?:[,\]}]|$)")
@@ -64,10 +77,17 @@ class JSONRenderer(drf.JSONRenderer):
             rendered = escaping.render(data, *args)
         return rendered
 
+    def _default(self, value: Any) -> Any:
+        """What Python's encoder makes of a value that is none of JSON's own types."""
+        for kind, convert in _SUBCLASSES:
+            if isinstance(value, kind):
+                return convert(value)
+        return self.encoder_class().default(value)
+
     def _render_compact(self, data: Any) -> bytes | None:
         """orjson's output where it equals DRF's, else None."""
         try:
-            rendered = orjson.dumps(data, self.encoder_class().default, _OPTIONS)
+            rendered = orjson.dumps(data, self._default, _OPTIONS)
         except (TypeError, RecursionError):
             return None
         if _EXPONENT.search(rendered) or (b"null" in rendered and _has_non_finite(data)):

@@ -48,9 +48,6 @@ class BaseSerializer(adrf.BaseSerializer):
 
     @classmethod
     def many_init(cls, *args: Any, **kwargs: Any) -> Any:
-        meta = getattr(cls, "Meta", None)
-        if getattr(meta, "list_serializer_class", None) is not None:
-            return drf.BaseSerializer.many_init.__func__(cls, *args, **kwargs)
         list_kwargs = {
             key: value
             for key in drf.LIST_SERIALIZER_KWARGS_REMOVE
@@ -60,7 +57,8 @@ class BaseSerializer(adrf.BaseSerializer):
         list_kwargs |= {
             key: value for key, value in kwargs.items() if key in LIST_SERIALIZER_KWARGS
         }
-        return ListSerializer(*args, **list_kwargs)
+        meta = getattr(cls, "Meta", None)
+        return getattr(meta, "list_serializer_class", ListSerializer)(*args, **list_kwargs)
 
     async def ais_valid(self, *, raise_exception: bool = False) -> bool:
         """Validate `initial_data`; sets `validated_data` and `errors`. Raises ValidationError if

@@ -14,7 +14,11 @@ class ViewSetMixin(AdrfViewSetMixin):
     """Binds methods to actions: `View.as_view({"get": "list"})`. The view is a coroutine."""
 
     @classonlymethod
-    def as_view(cls, actions: dict[str, str] | None = None, **initkwargs: Any) -> Any:
+    def as_view(
+        cls,
+        actions: dict[str, str] | None = None,
+        **initkwargs: Any,  # noqa: N805 - classonly
+    ) -> Any:
         view = super().as_view(actions, **initkwargs)
         view.login_required = False  # as DRF: permissions decide, not LoginRequiredMiddleware
         return view

@@ -88,19 +88,43 @@ def replace_everything() -> None:
                 setattr(theirs, attribute, value)
             elif attribute == "api_view":
                 setattr(theirs, attribute, value)
+    from rest_framework.settings import api_settings
+
     _open_views()
     _open_serializers()
     _open_renderers()
+    _clear_throttles_with_the_cache()
+    api_settings.reload()
+
+
+def _clear_throttles_with_the_cache() -> None:
+    """DRF keeps its throttles' counts in Django's cache, which its tests clear."""
+    from django.core.cache.backends.locmem import LocMemCache
+
+    from app.rest.throttling import store
+
+    clear = LocMemCache.clear
+
+    def clear_both(self: Any) -> None:
+        clear(self)
+        store.clear()
+
+    LocMemCache.clear = clear_both
 
 
 def _open_views() -> None:
-    from rest_framework import authentication, renderers
+    from rest_framework import authentication, parsers, renderers
 
     from app.rest import views, viewsets
 
     views.APIView.authentication_classes = [
         authentication.SessionAuthentication,
         authentication.BasicAuthentication,
+    ]
+    views.APIView.parser_classes = [
+        parsers.JSONParser,
+        parsers.FormParser,
+        parsers.MultiPartParser,
     ]
     views.APIView.renderer_classes = [renderers.JSONRenderer, renderers.BrowsableAPIRenderer]
     dispatch = views.APIView.dispatch
@@ -115,8 +139,6 @@ def _open_views() -> None:
 
 
 def _as_view_of_both_sides(cls: Any) -> Any:
-    from django.utils.decorators import classonlymethod
-
     original = cls.__dict__.get("as_view") or cls.as_view
     function = getattr(original, "__func__", original)
 
@@ -134,7 +156,7 @@ def _as_view_of_both_sides(cls: Any) -> Any:
             opened.__dict__.pop(mark, None)
         return opened
 
-    return classonlymethod(as_view)
+    return classmethod(as_view)
 
 
 def _open_serializers() -> None:
