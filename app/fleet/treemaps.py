@@ -6,7 +6,7 @@ of what is still free; a row takes the next weight for as long as its worst aspe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import fsum
+from math import fsum, inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,9 @@ def squarify(weights: Sequence[float], within: Rect) -> list[Rect]:
     free = within
     start = 0
     while start < len(areas):
+        if min(free.width, free.height) <= 0 or areas[start] <= 0:
+            # What is left is smaller than a rounding error of what was placed.
+            return rects + [Rect(free.x, free.y, 0.0, 0.0)] * (len(areas) - start)
         end = _row_end(areas, start, side=min(free.width, free.height))
         row = areas[start:end]
         is_last = end == len(areas)
@@ -60,6 +63,8 @@ def _row_end(areas: Sequence[float], start: int, *, side: float) -> int:
 
 def _worst_aspect(total: float, largest: float, smallest: float, side: float) -> float:
     square = side * side
+    if square * smallest == 0 or total * total == 0:
+        return inf
     return max(square * largest / (total * total), total * total / (square * smallest))
 
 
@@ -82,5 +87,5 @@ def _lay(row: Sequence[float], free: Rect, *, is_last: bool) -> tuple[list[Rect]
             rects.append(Rect(free.x + offset, free.y, length, depth))
         offset += length
     if is_column:
-        return rects, Rect(free.x + depth, free.y, free.width - depth, free.height)
-    return rects, Rect(free.x, free.y + depth, free.width, free.height - depth)
+        return rects, Rect(free.x + depth, free.y, max(free.width - depth, 0.0), free.height)
+    return rects, Rect(free.x, free.y + depth, free.width, max(free.height - depth, 0.0))

@@ -355,3 +355,37 @@ def test_picture_of_the_docs_is_what_is_drawn():
     drawn = draw(make_showcase())
 
     assert PICTURE.read_text(encoding="utf-8") == drawn, "run `python -m tests.fleet.showcase`"
+
+
+sizes = st.one_of(st.none(), st.floats(0, 1e5), st.floats(1e-300, 1e-9))
+extreme_hosts = st.builds(
+    lambda number, cpus, kept, figures: Host(
+        number,
+        "h" * (number % 300),
+        {},
+        None,
+        cpus,
+        2**60 if number % 2 else 1,
+        cpus * kept,
+        0,
+        tuple(
+            Container(index, "c", "running", NOW, 1, Measure(*figure), Measure(*figure))
+            for index, figure in enumerate(figures)
+        ),
+    ),
+    st.integers(1, 10**6),
+    st.floats(1e-6, 1e5),
+    st.floats(0, 0.999),
+    st.lists(st.tuples(sizes, sizes, sizes, sizes), max_size=4),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(extreme_hosts, max_size=4, unique_by=lambda host: host.id), st.sampled_from(Resource)
+)
+def test_whatever_the_database_can_hold_can_be_drawn(hosts, resource):
+    picture = draw(Report.of(hosts, at=NOW, window_hours=1.0), resource)
+
+    ET.fromstring(picture)
+    assert not re.search(r'"-?(nan|inf)', picture)
