@@ -63,7 +63,8 @@ async def test_smallest_workload_has_defaults(writer: APIClient) -> None:
     workload = (await writer.post(WORKLOADS, BODY)).json()
     assert (workload["replicas"], workload["cpu_limit"], workload["team"]) == (1, None, None)
     assert (workload["generation"], workload["observed_generation"]) == (1, 0)
-    assert workload["conditions"] == []
+    statuses = {one["type"]: one["status"] for one in workload["conditions"]}
+    assert statuses == {"Ready": False, "Progressing": True, "Degraded": False}
 
 
 async def test_change_of_the_spec_leaves_a_revision(writer: APIClient) -> None:

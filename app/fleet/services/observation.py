@@ -15,6 +15,7 @@ from app import db
 from app.fleet import relist
 from app.fleet.models import Container, Host, State, Workload
 from app.fleet.relist import Changed, Relist, Row
+from app.fleet.services.conditions import refresh_conditions
 from app.fleet.services.conflicts import conflicts
 from app.fleet.services.events import Change, difference, record_changes
 
@@ -102,7 +103,10 @@ async def observe_host(
             reported = await _resolve(stored_host.pk, images, containers)
             plan = relist.compare(stored, reported, host_id=stored_host.pk, observed_at=observed_at)
             created = await _apply(plan, observed_at)
-            await record_changes(*host_changes, *_changes(plan, created))
+            workload_changes = await refresh_conditions(
+                workload_ids=_touched(stored, plan), at=observed_at
+            )
+            await record_changes(*host_changes, *_changes(plan, created), *workload_changes)
     ids = {key: row["id"] for key, row in stored.items()} | created
     return Observed(stored_host.pk, {row["engine_id"]: ids[row["engine_id"]] for row in reported})
 
@@ -227,6 +231,13 @@ async def _apply(plan: Relist, observed_at: datetime) -> dict[str, int]:
     if plan.seen:
         await db.execute(SEEN, observed_at, plan.seen)
     return created
+
+
+def _touched(stored: dict[str, Row], plan: Relist) -> set[int]:
+    """The workloads of containers that came, went or changed; of those that moved, both."""
+    rows = [*plan.new, *plan.gone, *(change.row for change in plan.changed)]
+    rows += [stored[change.row["engine_id"]] for change in plan.changed]
+    return {row["workload_id"] for row in rows if row["workload_id"] is not None}
 
 
 def _records(rows: Sequence[Row]) -> str:

@@ -8,7 +8,9 @@ from django.utils import timezone
 from app import db
 from app.db import models
 from app.errors import Invalid, NotFound
+from app.fleet.conditions import Facts, assess
 from app.fleet.models import Container, Revision, Workload
+from app.fleet.services.conditions import refresh_conditions
 from app.fleet.services.conflicts import conflicts
 from app.fleet.services.events import Change, difference, record_changes
 from app.fleet.services.versions import Versions, check_version
@@ -66,7 +68,9 @@ async def create_workload(
     """Add a workload and its revision 1. Raises Conflict when the team has one of this name."""
     with conflicts(MEANINGS):
         async with db.atomic():
-            workload = await Workload.objects.acreate(**spec)
+            workload = Workload(**spec)
+            workload.conditions = assess(_facts(workload), before=[], at=workload.created_at)
+            await workload.asave(force_insert=True)
             await _add_revision(workload, created_by)
             await record_changes(Change("workload.created", workload.pk, _summary(workload)))
     return workload
@@ -126,6 +130,12 @@ async def delete_workload(*, workload_id: int, versions: Versions = None) -> Non
     """
     with conflicts():
         async with db.atomic():
+            # Containers first, as an observation does: the two must not wait for each other.
+            await db.fetch(
+                "SELECT id FROM fleet_container WHERE workload_id = %s ORDER BY id"
+                " FOR NO KEY UPDATE",
+                workload_id,
+            )
             workload = await locked_workload(workload_id, versions)
             await Container.objects.of_workload(workload_id).aupdate(workload=None)
             await db.execute("DELETE FROM fleet_revision WHERE workload_id = %s", workload_id)
@@ -157,8 +167,12 @@ async def _write(
     await workload.asave(update_fields=[*values, "version", "generation", "updated_at"])
     if is_new_generation:
         await _add_revision(workload, changed_by)
+    conditions = await refresh_conditions(workload_ids=[workload.pk], at=workload.updated_at)
+    for change in conditions:
+        workload.conditions = change.data["conditions"]
     await record_changes(
-        Change("workload.updated", workload.pk, _summary(workload) | {"changed": sorted(values)})
+        Change("workload.updated", workload.pk, _summary(workload) | {"changed": sorted(values)}),
+        *conditions,
     )
 
 
@@ -182,6 +196,10 @@ def _differing(workload: Workload, changes: dict[str, Any]) -> dict[str, Any]:
         if workload.team_id != (team and team.pk):
             differing["team"] = team
     return differing
+
+
+def _facts(workload: Workload) -> Facts:
+    return Facts(workload.replicas, workload.generation, workload.observed_generation)
 
 
 def _summary(workload: Workload) -> dict[str, Any]:
