@@ -383,7 +383,10 @@ EXPRESSIONS = {
     "bit shift": (Author, F("id").bitleftshift(2)),
     "decimal arithmetic": (Book, F("price") * 2 + Decimal("0.005")),
     "mixed arithmetic": (
-        Book, ExpressionWrapper(F("price") * F("pages"), DecimalField(max_digits=20, decimal_places=4))
+        Book,
+        ExpressionWrapper(
+            F("price") * F("pages"), DecimalField(max_digits=20, decimal_places=4)
+        ),
     ),
     "date plus duration": (Happening, F("day") + dt.timedelta(days=1)),
     "datetime plus duration": (Happening, F("starts_at") + F("lasts")),
