@@ -71,6 +71,8 @@ def translate(error: BaseException) -> Exception | None:
     """The `django.db` exception that says what `error`, raised by asyncpg, means; None when it is
     not one.
     """
+    if isinstance(error, asyncpg.PostgresConnectionError):
+        return db.OperationalError(f"The connection to the server was lost: {error}")
     if isinstance(error, asyncpg.PostgresError):
         return exception_class(error.sqlstate)(_sentence(error))
     if isinstance(error, asyncpg.InterfaceError):

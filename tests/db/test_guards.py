@@ -1,4 +1,4 @@
-"""Synchronous access from the loop is refused, and the remedy is named; so is every other misuse."""
+"""Synchronous access from the loop, and any other misuse, is refused and the remedy named."""
 
 import asyncio
 
@@ -31,19 +31,19 @@ async def book(transaction):
         (lambda: len(Author.objects.all()), "async for"),
         (lambda: bool(Author.objects.all()), "async for"),
         (lambda: Author.objects.all()[0], "async for"),
-        (lambda: Author.objects.count(), "acount"),
+        (Author.objects.count, "acount"),
         (lambda: Author.objects.get(pk=1), "aget"),
         (lambda: Author.objects.create(name="x"), "acreate"),
         (lambda: Author.objects.filter(pk=1).update(age=1), "aupdate"),
         (lambda: Author.objects.filter(pk=1).delete(), "adelete"),
-        (lambda: Author.objects.exists(), "aexists"),
+        (Author.objects.exists, "aexists"),
         (lambda: Author.objects.bulk_create([Author(name="x")]), "abulk_create"),
         (lambda: next(Author.objects.iterator()), "aiterator"),
         (lambda: Author(name="x").save(), "asave"),
         (lambda: Author(pk=1, name="x").delete(), "adelete"),
         (lambda: Author(pk=1, name="x").refresh_from_db(), "arefresh_from_db"),
         (lambda: list(Author.objects.raw("SELECT 1")), "async for"),
-        (lambda: connection.cursor(), "async context|db.run"),
+        (connection.cursor, "async context|db.run"),
     ],
 )
 async def test_a_synchronous_call_names_its_awaitable(call, remedy, database):
@@ -90,7 +90,7 @@ async def test_a_closed_pool_is_named(database):
     async def use():
         open_pool()
         await db.close()
-        with pytest.raises(InterfaceError, match="db.open"):
+        with pytest.raises(InterfaceError, match=r"db\.open"):
             await Author.objects.acount()
 
     await asyncio.to_thread(_elsewhere, use)
@@ -112,7 +112,7 @@ async def test_another_backend_is_named(monkeypatch, database):
     monkeypatch.setitem(
         pools.connections.settings["default"], "ENGINE", "django.db.backends.sqlite3"
     )
-    with pytest.raises(Exception, match="app.db runs on PostgreSQL"):
+    with pytest.raises(Exception, match=r"app\.db runs on PostgreSQL"):
         pools.database_entry()
 
 
@@ -133,7 +133,7 @@ def _elsewhere(use):
         kept, connections._pool = connections._pool, None
         try:
             asyncio.run(use())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised in the test
             failures.append(error)
         finally:
             connections._pool = kept

@@ -1,5 +1,7 @@
 """atomic, savepoints, on_commit, isolation, retry; a transaction belongs to one task."""
 
+# ruff: noqa: PT012 - what raises is a block with its transaction
+
 import asyncio
 
 import pytest
