@@ -94,7 +94,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Give the connection back to the pool."""
         link, self.connection = self.connection, None
         if link is not None:
-            current_pool().release(link)
+            link.release()
 
     def _close(self) -> None:
         if self.connection is not None:
@@ -158,11 +158,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         with self.observed(sql, None):
             return bridges.wait(self.connection.fetch(sql, arguments))
 
-    def command(self, sql: str) -> None:
+    def command(self, sql: str, seconds: float | None = None) -> None:
         """Run transaction control."""
         assert self.connection is not None
         with self.observed(sql, None):
-            bridges.wait(self.connection.command(sql))
+            bridges.wait(self.connection.command(sql, seconds))
 
     @contextlib.contextmanager
     def observed(self, sql: str, params: Sequence[Any] | None) -> Iterator[None]:
@@ -216,7 +216,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _rollback(self) -> None:
         if self.connection is not None:
-            self.command("ROLLBACK")
+            # Bounded: what led here may be that the server is silent.
+            self.command("ROLLBACK", pools.TIDY_SECONDS)
 
     def savepoint(self) -> str | None:
         if self.get_autocommit():
@@ -229,7 +230,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def savepoint_rollback(self, sid: str) -> None:
         if self.get_autocommit():
             return
-        self.command(self.ops.savepoint_rollback_sql(sid))
+        self.command(self.ops.savepoint_rollback_sql(sid), pools.TIDY_SECONDS)
         self.run_on_commit = [hook for hook in self.run_on_commit if sid not in hook[0]]
 
     def savepoint_commit(self, sid: str) -> None:

@@ -40,7 +40,7 @@ def _copy_in(target: Any, columns: Sequence[str], records: Any) -> int:
         names = [target._meta.get_field(name).column for name in columns]
     with wrapper.observed(f"COPY {table} ({', '.join(names)}) FROM STDIN", None):
         status = bridges.wait(
-            wrapper.connection.raw.copy_records_to_table(
+            wrapper.connection.copy_in(
                 table, schema_name=schema or None, columns=names, records=records
             )
         )

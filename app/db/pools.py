@@ -7,6 +7,10 @@ Rules:
   be tidied (a cancelled query that the server still winds up, a transaction left open) is done in a
   task of the pool's own, and only a clean connection is handed out again. What can't be tidied is
   closed.
+- Whoever stood in line first is served first: nobody who comes later takes what was made free for
+  them.
+- A statement that was prepared and then not executed keeps its tables locked (asyncpg does not tell
+  the server that the exchange is over); its connection is tidied like one with an open transaction.
 - Nothing is reset between takers: `app.db` itself changes no session state.
 """
 
@@ -68,6 +72,9 @@ def is_cancelling(raw: Any) -> bool:
     return bool(raw._protocol._is_cancelling())
 
 
+#: How long the server may take to wind up what was given up; then the connection is closed.
+TIDY_SECONDS = 5.0
+
 #: Characters of SQL above which a statement is not kept: it will hardly come again.
 LONGEST_KEPT = 15_000
 
@@ -83,16 +90,26 @@ class Statement:
 
 
 class Link:
-    """One connection to the server, with its prepared statements."""
+    """One connection to the server, with its prepared statements.
 
-    __slots__ = ("named", "raw", "released_at", "size", "statements")
+    `is_unfinished`: an exchange with the server was broken off by something other than the server.
+    """
 
-    def __init__(self, raw: asyncpg.Connection, size: int) -> None:
+    __slots__ = ("is_unfinished", "named", "pool", "raw", "released_at", "size", "statements")
+
+    def __init__(self, raw: asyncpg.Connection, size: int, pool: "Pool | None" = None) -> None:
         self.raw = raw
+        self.pool = pool
+        self.is_unfinished = False
         self.size = size
         self.named = 0
         self.statements: OrderedDict[str, Statement] = OrderedDict()
         self.released_at = 0.0
+
+    def release(self) -> None:
+        """Give it back to the pool that it came from, which may be closed by now. Never waits."""
+        assert self.pool is not None
+        self.pool.release(self)
 
     async def prepare(self, sql: str) -> "Statement":
         """The prepared statement of `sql`; the least recently used is dropped when there are too
@@ -123,7 +140,28 @@ class Link:
         """The rows of one statement. Raises asyncpg's errors."""
         return (await self._run(sql, arguments))[1]
 
+    async def copy_in(self, table: str, **options: Any) -> str:
+        """asyncpg's `copy_records_to_table`."""
+        try:
+            status: str = await self.raw.copy_records_to_table(table, **options)
+        except BaseException as error:
+            self._note(error)
+            raise
+        return status
+
+    def _note(self, error: BaseException) -> None:
+        """After an error of its own the server has said that it is ready; else it may wait."""
+        if not isinstance(error, asyncpg.PostgresError):
+            self.is_unfinished = True
+
     async def _run(self, sql: str, arguments: Sequence[Any]) -> tuple[Statement, list[Any]]:
+        try:
+            return await self._attempt(sql, arguments)
+        except BaseException as error:
+            self._note(error)
+            raise
+
+    async def _attempt(self, sql: str, arguments: Sequence[Any]) -> tuple[Statement, list[Any]]:
         statement = self.statements.get(sql)
         try:
             if statement is None:
@@ -150,9 +188,13 @@ class Link:
             rows = codecs.load_rows(rows, statement.loaders)
         return statement, rows
 
-    async def command(self, sql: str) -> None:
-        """Run SQL without parameters, unprepared: BEGIN, COMMIT, SAVEPOINT."""
-        await self.raw.execute(sql)
+    async def command(self, sql: str, seconds: float | None = None) -> None:
+        """Run SQL without parameters, unprepared: BEGIN, COMMIT, SAVEPOINT. Raises TimeoutError
+        when it takes longer than `seconds`.
+        """
+        async with asyncio.timeout(seconds):
+            await self.raw.execute(sql)
+        self.is_unfinished = False
 
 
 def _as_text(
@@ -219,7 +261,8 @@ class Pool:
             )
         link = self._pop_idle()
         if link is None:
-            link = await (self._connect() if self._size < self.limits.max_size else self._wait())
+            has_room = self._size < self.limits.max_size and not self._waiters
+            link = await (self._connect() if has_room else self._wait())
         self._taken.add(link)
         return link
 
@@ -229,7 +272,7 @@ class Pool:
         raw = link.raw
         if raw.is_closed() or self.is_closed:
             self._discard(link)
-        elif is_cancelling(raw) or raw.is_in_transaction():
+        elif link.is_unfinished or is_cancelling(raw) or raw.is_in_transaction():
             task = self.loop.create_task(self._tidy(link))
             self._tidying.add(task)
             task.add_done_callback(self._tidying.discard)
@@ -247,12 +290,8 @@ class Pool:
             if not waiter.done():
                 waiter.set_exception(UnreachableError("The pool was closed."))
         idle, self._idle = self._idle, []
-        for link in idle:
-            self._size -= 1
-            try:
-                await link.raw.close(timeout=5)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                link.raw.terminate()
+        self._size -= len(idle)
+        await asyncio.gather(*(_close(link.raw) for link in idle))
 
     def statistics(self) -> dict[str, int]:
         return {
@@ -292,15 +331,16 @@ class Pool:
         self.opened += 1
         version = raw.get_server_version()
         self.server_version = version.major * 10000 + version.minor
-        return Link(raw, 0 if self.limits.transaction_pooling else self.limits.statements)
+        return Link(raw, 0 if self.limits.transaction_pooling else self.limits.statements, self)
 
     async def _wait(self) -> Link:
         """Stand in line for a connection, or for the room to open one."""
         self.waits += 1
         deadline = time.monotonic() + self.limits.wait_seconds
+        stand = self._waiters.append
         while True:
             waiter: asyncio.Future[Link | None] = self.loop.create_future()
-            self._waiters.append(waiter)
+            stand(waiter)
             try:
                 async with asyncio.timeout(deadline - time.monotonic()):
                     link = await waiter
@@ -322,6 +362,7 @@ class Pool:
                 return link
             if self._size < self.limits.max_size:
                 return await self._connect()
+            stand = self._waiters.appendleft  # who was woken for nothing is still the first
 
     def _pass_on(self, link: Link | None) -> None:
         if link is None:
@@ -370,8 +411,11 @@ class Pool:
         back.
         """
         try:
-            async with asyncio.timeout(5):
-                await link.raw.execute("ROLLBACK" if link.raw.is_in_transaction() else "SELECT 1")
+            async with asyncio.timeout(TIDY_SECONDS):
+                # asyncpg turns jit off while it looks up the types of a table that is new to it.
+                await link.command("ROLLBACK" if link.raw.is_in_transaction() else "RESET jit")
+                if link.raw.is_in_transaction():  # it was BEGIN that was cancelled, too late
+                    await link.command("ROLLBACK")
         except (
             OSError,
             asyncpg.PostgresError,
@@ -387,6 +431,13 @@ class Pool:
                 self._discard(link)
             else:
                 self._give(link)
+
+
+async def _close(raw: Any) -> None:
+    try:
+        await raw.close(timeout=TIDY_SECONDS)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        raw.terminate()
 
 
 def database_entry() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from django.db.models import query as stock_queries
 
 from app.db import bridges
 from app.db.rows import InstanceIterable
-from app.db.transactions import atomic, run
+from app.db.transactions import reading, run
 
 _M = TypeVar("_M", bound=stock.Model)
 
@@ -171,11 +171,11 @@ async def _iterate_in_chunks(queryset: Any, chunk_size: int) -> AsyncIterator[An
     """`QuerySet.aiterator()`: each row once, at most `chunk_size` of them in memory."""
     if chunk_size <= 0:
         raise ValueError("Chunk size must be strictly positive.")
-    async with atomic(savepoint=False):
+    async with reading() as call:
         rows = iter(queryset._iterable_class(queryset, chunked_fetch=True, chunk_size=chunk_size))
-        while chunk := await run(lambda: list(islice(rows, chunk_size))):
+        while chunk := await call(lambda: list(islice(rows, chunk_size))):
             if queryset._prefetch_related_lookups:
-                await run(
+                await call(
                     stock.prefetch_related_objects, chunk, *queryset._prefetch_related_lookups
                 )
             for item in chunk:

@@ -7,11 +7,12 @@ beside its parent is refused by name.
 """
 
 import asyncio
+import contextlib
 import inspect
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar, Token
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar, overload
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
@@ -91,12 +92,35 @@ async def _run_on(
             connections[DEFAULT_DB_ALIAS] = outer  # the call that this one was part of goes on
 
 
+@contextlib.asynccontextmanager
+async def reading() -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+    """For as long as a server-side cursor is read: `run`, in the current transaction or else in one
+    of its own.
+
+    Its own one is nobody else's: what is done between two reads is not part of it, and stays when
+    the iteration is left early, maybe by another task or the garbage collector. So nothing is
+    awaited then: the connection goes back as it is, and the pool ends the transaction.
+    """
+    if current_session() is not None:
+        yield run
+        return
+    wrapper = new_wrapper()
+    try:
+        await _run_on(wrapper, wrapper.set_autocommit, False)
+        yield partial(_run_on, wrapper)
+        await _run_on(wrapper, wrapper.commit)
+    finally:
+        wrapper.is_over = True
+        wrapper.release()
+
+
 def check_owner(session: DatabaseWrapper) -> None:
     """Raise TransactionManagementError when another task is in this transaction."""
     if session.owner is not None and session.owner is not asyncio.current_task():
         raise TransactionManagementError(
             "Two tasks use one transaction. A connection belongs to the task that entered "
-            "`atomic`: start the other task outside the block, or await its work in this one."
+            "`atomic`: start the other task outside the block, or await its work in this one "
+            "(before Python 3.12 asyncio.wait_for starts a task; asyncio.timeout does not)."
         )
 
 
@@ -247,4 +271,4 @@ def _awaited(callback: Callable[[], Any]) -> Callable[[], None]:
     return call
 
 
-__all__ = ["Atomic", "atomic", "on_commit", "retry", "run"]
+__all__ = ["Atomic", "atomic", "on_commit", "reading", "retry", "run"]
