@@ -117,7 +117,8 @@ class Child:
             await lines
 
     def say(self, text: str) -> None:
-        print(f"{self.name:<6}| {text}", flush=True)
+        with contextlib.suppress(OSError):  # nobody listens any more: a closed terminal or pipe
+            print(f"{self.name:<6}| {text}", flush=True)
 
 
 class Supervisor:

@@ -66,7 +66,8 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         pass
-    print(f"Stopped. The data is kept under {relative(options.var)}/.", flush=True)
+    with contextlib.suppress(OSError):  # the terminal may be closed
+        print(f"Stopped. The data is kept under {relative(options.var)}/.", flush=True)
     return 0
 
 
