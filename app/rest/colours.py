@@ -24,6 +24,7 @@ logger = logging.getLogger("app.rest.colours")
 
 _MARK = "_only_computes"
 _KNOWN_PACKAGES = ("rest_framework.", "django_filters.", "adrf.", "app.rest.", "builtins")
+_NOT_KNOWN = ("rest_framework.authtoken.",)  # its views and serializers ask the database
 _ASKS_DATABASE = {
     ("rest_framework.authentication", "BasicAuthentication.authenticate"),
     ("rest_framework.authentication", "SessionAuthentication.authenticate"),
@@ -61,7 +62,8 @@ def colour_of_function(function: Callable[..., Any], owner: type | None = None) 
     module = getattr(function, "__module__", None) or ""
     if (module, getattr(function, "__qualname__", "")) in _ASKS_DATABASE:
         return Colour.THREAD
-    return Colour.IN_PLACE if f"{module}.".startswith(_KNOWN_PACKAGES) else Colour.THREAD
+    known = f"{module}.".startswith(_KNOWN_PACKAGES) and not module.startswith(_NOT_KNOWN)
+    return Colour.IN_PLACE if known else Colour.THREAD
 
 
 def _is_marked(owner: type | None) -> bool:

@@ -15,9 +15,9 @@ class ViewSetMixin(AdrfViewSetMixin):
 
     @classonlymethod
     def as_view(
-        cls,
+        cls,  # noqa: N805 - a class method, by Django's decorator
         actions: dict[str, str] | None = None,
-        **initkwargs: Any,  # noqa: N805 - classonly
+        **initkwargs: Any,
     ) -> Any:
         view = super().as_view(actions, **initkwargs)
         view.login_required = False  # as DRF: permissions decide, not LoginRequiredMiddleware

@@ -1,7 +1,7 @@
 """DRF's own test suite on this project's classes: `python -m tests.conformance.rest.run_drf_tests`.
 
-The suite is in DRF's source distribution, of the version that is installed; it is downloaded once to
-var/conformance/ and never committed. Arguments go to pytest.
+The suite is in DRF's source distribution, of the version that is installed; it is downloaded once
+to var/conformance/ and never committed. Arguments go to pytest.
 """
 
 import os
@@ -11,6 +11,8 @@ import tarfile
 from pathlib import Path
 
 import rest_framework
+
+from app.ops import embedded
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -37,7 +39,9 @@ def source() -> Path:
 
 
 def main(arguments: list[str]) -> int:
+    address = os.environ.get("DATABASE_URL") or embedded.start(ROOT / "var" / "test" / "postgres")
     environment = os.environ | {
+        "DATABASE_URL": address,
         "PYTHONPATH": os.pathsep.join([str(HERE / "plugins"), str(ROOT)]),
         "DJANGO_SETTINGS_MODULE": "",
     }
@@ -52,7 +56,8 @@ def main(arguments: list[str]) -> int:
         "-p",
         "no:asyncio",
     ]
-    return subprocess.run([*command, *arguments], cwd=source(), env=environment).returncode
+    run = subprocess.run([*command, *arguments], cwd=source(), env=environment, check=False)
+    return run.returncode
 
 
 if __name__ == "__main__":
