@@ -16,7 +16,7 @@ TOOL := .venv/bin
 # The first of these that is new enough makes .venv. Each is asked: a name on PATH may be a shim of nothing.
 PYTHON ?= python3.13 python3.12 python3.11 python3 python3.14
 
-.PHONY: help up test check lint format types layers test-container test-browser screenshots load lock clean FORCE
+.PHONY: help up test conformance check lint format types layers test-container test-browser screenshots load lock clean FORCE
 
 help: ## List every command
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ up: .venv/.run ## Set everything up and serve the API with live data (PORT=8000)
 
 test: .venv/.dev ## Set everything up and run the tests on a real PostgreSQL
 	@$(TOOL)/pytest
+
+conformance: .venv/.dev ## Run DRF's own tests on app.rest's classes (downloads them once)
+	@$(RUN) -m tests.conformance.rest.run_drf_tests -q
 
 check: test lint types layers test-container test-browser ## All that CI runs
 
