@@ -8,7 +8,18 @@ from django_filters.fields import IsoDateTimeField
 from django_filters.rest_framework import FilterSet
 
 from app.fleet.history import RESOLUTIONS
-from app.fleet.models import Container, Engine, Event, Host, Image, Revision, State, Usage, Workload
+from app.fleet.models import (
+    Container,
+    Engine,
+    Event,
+    Host,
+    Image,
+    Quota,
+    Revision,
+    State,
+    Usage,
+    Workload,
+)
 from app.fleet.querysets import LIVE_STATES, labelled
 
 MAX_ID = 2**63 - 1
@@ -90,6 +101,14 @@ class WorkloadFilter(FilterSet):
 
     class Meta:
         model = Workload
+        fields: list[str] = []
+
+
+class QuotaFilter(FilterSet):
+    team = IdFilter("team_id")
+
+    class Meta:
+        model = Quota
         fields: list[str] = []
 
 

@@ -15,6 +15,7 @@ from app.fleet.querysets import (
     EventQuerySet,
     HostQuerySet,
     ImageQuerySet,
+    QuotaQuerySet,
     RevisionQuerySet,
     UsageHourQuerySet,
     UsageQuerySet,
@@ -41,6 +42,11 @@ class State(models.TextChoices):
     REMOVED = "removed"
 
 
+def _within(name: str, field: str, maximum: int) -> models.CheckConstraint:
+    condition = Q(**{f"{field}__gte": 0, f"{field}__lte": maximum})
+    return models.CheckConstraint(condition=condition, name=name)
+
+
 def _resources(prefix: str) -> list[models.BaseConstraint]:
     """Ranges of the four resource columns of workloads and containers; null means none set."""
     maxima = {"cpu": ("", MAX_CPUS), "memory": ("_bytes", MAX_BYTES)}
@@ -48,10 +54,7 @@ def _resources(prefix: str) -> list[models.BaseConstraint]:
     for resource, (unit, maximum) in maxima.items():
         reservation, limit = f"{resource}_reservation{unit}", f"{resource}_limit{unit}"
         constraints += [
-            models.CheckConstraint(
-                condition=Q(**{f"{reservation}__gte": 0, f"{reservation}__lte": maximum}),
-                name=f"{prefix}_{resource}_reservation_range",
-            ),
+            _within(f"{prefix}_{resource}_reservation_range", reservation, maximum),
             models.CheckConstraint(
                 condition=Q(**{f"{limit}__gt": 0, f"{limit}__lte": maximum}),
                 name=f"{prefix}_{resource}_limit_range",
@@ -130,9 +133,7 @@ class Image(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["reference", "digest"], name="image_unique"),
-            models.CheckConstraint(
-                condition=Q(size_bytes__gte=0, size_bytes__lte=MAX_BYTES), name="image_size_range"
-            ),
+            _within("image_size_range", "size_bytes", MAX_BYTES),
         ]
 
     def __str__(self) -> str:
@@ -176,9 +177,7 @@ class Workload(models.Model):
             models.UniqueConstraint(
                 fields=["team", "name"], name="workload_unique", nulls_distinct=False
             ),
-            models.CheckConstraint(
-                condition=Q(replicas__gte=0, replicas__lte=10_000), name="workload_replicas_range"
-            ),
+            _within("workload_replicas_range", "replicas", 10_000),
             models.CheckConstraint(
                 condition=Q(observed_generation__gte=0, observed_generation__lte=F("generation")),
                 name="workload_observed_generation_range",
@@ -188,6 +187,26 @@ class Workload(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Quota(models.Model):
+    """What all workloads of a team may reserve together; null means as much as they like."""
+
+    team = models.OneToOneField("accounts.Team", models.CASCADE, related_name="quota")
+    cpus = models.FloatField(null=True, blank=True)
+    memory_bytes = models.BigIntegerField(null=True, blank=True)
+    version = models.BigIntegerField(default=1, db_default=1, editable=False)
+
+    objects = QuotaQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            _within("quota_cpus_range", "cpus", MAX_CPUS),
+            _within("quota_memory_range", "memory_bytes", MAX_BYTES),
+        ]
+
+    def __str__(self) -> str:
+        return f"quota of team {self.team_id}"
 
 
 class Revision(models.Model):
@@ -273,13 +292,8 @@ class Usage(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(
-                condition=Q(cpu_cores__gte=0, cpu_cores__lte=MAX_CPUS), name="usage_cpu_range"
-            ),
-            models.CheckConstraint(
-                condition=Q(memory_bytes__gte=0, memory_bytes__lte=MAX_BYTES),
-                name="usage_memory_range",
-            ),
+            _within("usage_cpu_range", "cpu_cores", MAX_CPUS),
+            _within("usage_memory_range", "memory_bytes", MAX_BYTES),
         ]
         indexes = [models.Index(fields=["at"], name="usage_at")]
 

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Any, Self
 
-from django.db.models import Q
+from django.db.models import BigIntegerField, F, FloatField, Q, Sum
+from django.db.models.functions import Coalesce
 
 from app.db import models
 
@@ -32,6 +33,21 @@ class WorkloadQuerySet(models.QuerySet):
         """The workload that has this name in this team (or none), other than `but`."""
         same = self.filter(name=name, team_id=team_id)
         return same if but is None else same.exclude(pk=but.pk)
+
+
+class QuotaQuerySet(models.QuerySet):
+    def with_use(self) -> Self:
+        """With what the team's workloads reserve: `reserved_cpus`, `reserved_memory_bytes`."""
+        replicas = F("team__workloads__replicas")
+        cpus = Sum(replicas * F("team__workloads__cpu_reservation"), output_field=FloatField())
+        memory = Sum(
+            replicas * F("team__workloads__memory_reservation_bytes"),
+            output_field=BigIntegerField(),
+        )
+        return self.annotate(
+            reserved_cpus=Coalesce(cpus, 0.0),
+            reserved_memory_bytes=Coalesce(memory, 0),
+        )
 
 
 class RevisionQuerySet(models.QuerySet):

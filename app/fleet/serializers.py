@@ -14,7 +14,16 @@ from app.fleet.fields import (
     Structure,
     StructureField,
 )
-from app.fleet.models import Container, Event, Host, Image, Revision, Usage, Workload
+from app.fleet.models import (
+    Container,
+    Event,
+    Host,
+    Image,
+    Quota,
+    Revision,
+    Usage,
+    Workload,
+)
 from app.rest import serializers
 from app.rest.serializers import ValidationError
 
@@ -195,6 +204,34 @@ class WorkloadSerializer(serializers.ModelSerializer):
                     {"name": ["This team has a workload of this name. Choose another name."]}
                 )
         return attrs
+
+
+class QuotaSerializer(serializers.ModelSerializer):
+    """`reserved_*` is what the team's workloads reserve now. A quota stays with its team."""
+
+    cpus = CoresField(required=False, allow_null=True)
+    memory_bytes = BytesField(required=False, allow_null=True)
+    reserved_cpus = serializers.FloatField(read_only=True)
+    reserved_memory_bytes = serializers.IntegerField(read_only=True)
+
+    class Meta:
+        model = Quota
+        fields = [
+            "id",
+            "team",
+            "cpus",
+            "memory_bytes",
+            "reserved_cpus",
+            "reserved_memory_bytes",
+            "version",
+        ]
+        read_only_fields = ["version"]
+        extra_kwargs = {"team": {"style": {"base_template": "input.html"}}}
+
+    def validate_team(self, value: Any) -> Any:
+        if self.instance is not None and self.instance.team_id != value.pk:
+            raise ValidationError("A quota stays with its team. Make one for the other team.")
+        return value
 
 
 class RollbackSerializer(serializers.Serializer):

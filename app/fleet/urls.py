@@ -3,6 +3,7 @@
 from django.urls import path
 
 from app.fleet.ingest import UsageViewSet
+from app.fleet.quotas import QuotaViewSet
 from app.fleet.reports import DensityReportView
 from app.fleet.views import (
     ContainerViewSet,
@@ -18,6 +19,7 @@ router = DefaultRouter()
 router.register("hosts", HostViewSet, basename="host")
 router.register("images", ImageViewSet, basename="image")
 router.register("workloads", WorkloadViewSet, basename="workload")
+router.register("quotas", QuotaViewSet, basename="quota")
 router.register("revisions", RevisionViewSet, basename="revision")
 router.register("containers", ContainerViewSet, basename="container")
 router.register("usage", UsageViewSet, basename="usage")

@@ -19,7 +19,10 @@ def client_with() -> ClientOf:
     async def make(*scopes: str) -> APIClient:
         name = "-".join(scopes)
         user = await accounts.create_user(
-            username=f"user-{name}", password="correct horse battery", is_superuser=True
+            username=f"user-{name}",
+            password="correct horse battery",
+            is_staff=True,
+            is_superuser=True,
         )
         _, text = await accounts.create_token(user=user, name=name, scopes=scopes)
         client = APIClient()

@@ -7,6 +7,7 @@ import pytest_asyncio
 from django.urls import URLPattern, resolve
 
 from app import db
+from app.accounts.models import Team
 from app.fleet import services, urls
 from app.fleet.models import Event, Revision
 from app.rest.test import APIClient
@@ -40,6 +41,12 @@ REQUESTS: list[tuple[str, str, str, Any, int]] = [
     ("reader", "get", "workloads/{workload}/containers/", None, 200),
     ("reader", "get", "workloads/{workload}/revisions/", None, 200),
     ("writer", "post", "workloads/{workload}/rollback/", {"revision": 1}, 200),
+    ("reader", "get", "quotas/", None, 200),
+    ("reader", "get", "quotas/{quota}/", None, 200),
+    ("writer", "post", "quotas/", {"cpus": 1}, 400),
+    ("writer", "put", "quotas/{quota}/", {"team": 0}, 400),
+    ("writer", "patch", "quotas/{quota}/", {"cpus": 2}, 200),
+    ("writer", "delete", "quotas/{quota}/", None, 204),
     ("reader", "get", "revisions/", None, 200),
     ("reader", "get", "revisions/{revision}/", None, 200),
     ("reader", "get", "containers/?label=a=b&state=running&search=x&ordering=-id", None, 200),
@@ -65,7 +72,10 @@ async def ids(placed_events: None) -> dict[str, int]:
     workload = await services.create_workload(name="w", image="x")
     observed = await services.observe_host(**report(labels={"stowage.workload": "w"}))
     (row,) = await db.fetch("SELECT image_id FROM fleet_container")
+    team = await Team.objects.acreate(name="Core", slug="core")
+    quota = await services.create_quota(team=team, cpus=1)
     return {
+        "quota": quota.pk,
         "workload": workload.pk,
         "revision": (await Revision.objects.aget()).pk,
         "host": observed.host_id,
@@ -114,4 +124,4 @@ async def test_every_route_and_method_is_in_the_table() -> None:
     assert offered - asked == set()
 
 
-NAMES = ("workload", "revision", "host", "container", "image", "event")
+NAMES = ("quota", "workload", "revision", "host", "container", "image", "event")

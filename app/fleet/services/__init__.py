@@ -2,6 +2,7 @@
 
 from app.fleet.services.hosts import delete_host, register_host, update_host
 from app.fleet.services.observation import Observed, observe_host
+from app.fleet.services.quotas import create_quota, delete_quota, update_quota
 from app.fleet.services.usage import (
     Recorded,
     Sample,
@@ -20,13 +21,16 @@ __all__ = [
     "Recorded",
     "Sample",
     "UnknownContainersError",
+    "create_quota",
     "create_workload",
     "delete_host",
+    "delete_quota",
     "delete_workload",
     "observe_host",
     "record_usage",
     "register_host",
     "roll_back_workload",
     "update_host",
+    "update_quota",
     "update_workload",
 ]

@@ -13,6 +13,7 @@ from app.fleet.models import Container, Revision, Workload
 from app.fleet.services.conditions import refresh_conditions
 from app.fleet.services.conflicts import conflicts
 from app.fleet.services.events import Change, difference, record_changes
+from app.fleet.services.quotas import hold_to_quota, share_of
 from app.fleet.services.versions import Versions, check_version
 
 SPEC = (
@@ -65,12 +66,16 @@ MEANINGS = {
 async def create_workload(
     *, created_by: AbstractBaseUser | None = None, **spec: Unpack[WorkloadSpec]
 ) -> Workload:
-    """Add a workload and its revision 1. Raises Conflict when the team has one of this name."""
+    """Add a workload and its revision 1.
+
+    Raises Conflict when the team has one of this name, Denied when its quota is too small.
+    """
     with conflicts(MEANINGS):
         async with db.atomic():
             workload = Workload(**spec)
             workload.conditions = assess(_facts(workload), before=[], at=workload.created_at)
             await workload.asave(force_insert=True)
+            await hold_to_quota(workload, before=None)
             await _add_revision(workload, created_by)
             await record_changes(Change("workload.created", workload.pk, _summary(workload)))
     return workload
@@ -85,7 +90,8 @@ async def update_workload(
 ) -> Workload:
     """Change a workload; nothing is written when nothing differs.
 
-    Raises NotFound, VersionMismatchError, and Conflict when the name is taken.
+    Raises NotFound, VersionMismatchError, Conflict when the name is taken, and Denied when the
+    team's quota is too small.
     """
     with conflicts(MEANINGS):
         async with db.atomic():
@@ -159,12 +165,14 @@ async def _write(
     workload: Workload, values: dict[str, Any], changed_by: AbstractBaseUser | None
 ) -> None:
     is_new_generation = not values.keys().isdisjoint(SPEC)
+    before = share_of(workload)
     for name, value in values.items():
         setattr(workload, name, value)
     workload.version += 1
     workload.generation += is_new_generation
     workload.updated_at = timezone.now()
     await workload.asave(update_fields=[*values, "version", "generation", "updated_at"])
+    await hold_to_quota(workload, before=before)
     if is_new_generation:
         await _add_revision(workload, changed_by)
     conditions = await refresh_conditions(workload_ids=[workload.pk], at=workload.updated_at)
