@@ -19,7 +19,7 @@ class Proxy:
 
     def __init__(self, directory: Path, target: str) -> None:
         self.host = str(directory)
-        self.target = target
+        self.target = self.original = target
         self.accepted = 0
         self.is_deaf = False  # accepts, and never says a word
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
@@ -80,7 +80,11 @@ class Proxy:
                 await reader.read(-1)
             writer.transport.abort()
             return
-        server_reader, server_writer = await asyncio.open_unix_connection(self.target)
+        try:
+            server_reader, server_writer = await asyncio.open_unix_connection(self.target)
+        except OSError:
+            writer.transport.abort()
+            return
         pair = (writer, server_writer)
         self._pairs.add(pair)
         try:

@@ -161,13 +161,16 @@ async def test_cancelled_at_every_wait_of_a_first_connection(shelf, witness, ope
 
 
 async def test_timeout_inside_a_savepoint_leaves_the_transaction_usable(shelf, witness):
+    async def change_slowly():
+        async with asyncio.timeout(0.05), db.atomic():
+            await m.Book.objects.filter(pk=2).aupdate(pages=200)
+            await db.fetch("SELECT pg_sleep(10)")
+
     async with reaching():
         async with db.atomic():
             await m.Book.objects.filter(pk=1).aupdate(pages=100)
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.05), db.atomic():
-                    await m.Book.objects.filter(pk=2).aupdate(pages=200)
-                    await db.fetch("SELECT pg_sleep(10)")
+                await change_slowly()
             await m.Book.objects.filter(pk=3).aupdate(pages=300)
         await assert_sound(witness)
     pages = await witness.value("SELECT array_agg(pages ORDER BY id) FROM conformance_book")
@@ -205,8 +208,8 @@ async def test_cancelled_query_ends_on_the_server(shelf, witness):
 
 async def test_value_that_cannot_be_sent_leaves_no_lock(shelf, witness):
     async with reaching():
+        plan = db.Plan(m.Book.objects.extra(where=["pages = %s"], params=[db.Marker("pages")]))
         with pytest.raises(Error, match="invalid input"):
-            plan = db.Plan(m.Book.objects.extra(where=["pages = %s"], params=[db.Marker("pages")]))
             await plan.fetch(pages=b"seven")
         await assert_sound(witness)
         await witness.raw.execute("SET lock_timeout = 500; LOCK TABLE conformance_book")
