@@ -65,10 +65,12 @@ class TestQuotas:
     async def test_memory_is_held_too_and_other_teams_are_not(
         self, team: Team, writer: APIClient
     ) -> None:
-        await services.create_quota(team=team, memory_bytes=100)
+        await services.create_quota(team=team, memory_bytes=2**30)
         other = await Team.objects.acreate(name="Other", slug="other")
-        big = {"memory_reservation_bytes": 101}
-        assert (await writer.post(WORKLOADS, workload(team, **big))).status_code == 403
+        big = {"memory_reservation_bytes": 2**30 + 1}
+        refused = await writer.post(WORKLOADS, workload(team, **big))
+        assert refused.status_code == 403
+        assert "0 of 1073741824 are reserved" in refused.json()["detail"]
         created = await writer.post(WORKLOADS, workload(other, **big))
         assert created.status_code == 201
         moved = await writer.patch(f"{WORKLOADS}{created.json()['id']}/", {"team": team.pk})

@@ -90,8 +90,8 @@ async def hold_to_quota(workload: Workload, *, before: Share | None) -> None:
         return
     (reserved,) = await db.fetch(RESERVED, team_id)
     problems = [
-        f"{noun}: {total - new + old:g} of {allowed:g} are reserved,"
-        f" and this asks for {new - old:g} more"
+        f"{noun}: {_figure(total - new + old)} of {_figure(allowed)} are reserved,"
+        f" and this asks for {_figure(new - old)} more"
         for noun, total, new, old, allowed in (
             ("cpu cores", reserved["cpus"], cpus, had[1], quota.cpus),
             ("memory bytes", reserved["memory_bytes"], memory, had[2], quota.memory_bytes),
@@ -104,6 +104,11 @@ async def hold_to_quota(workload: Workload, *, before: Share | None) -> None:
             " the quota raised.",
             code="quota_exceeded",
         )
+
+
+def _figure(value: float) -> str:
+    """Bytes to the last one, cores to a thousandth."""
+    return str(value) if isinstance(value, int) else f"{round(value, 3):g}"
 
 
 async def _locked(quota_id: int, versions: Versions) -> Quota:
