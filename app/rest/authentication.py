@@ -7,7 +7,8 @@ import base64
 import binascii
 from typing import Any
 
-from django.contrib.auth import aauthenticate, get_user_model
+from asgiref.sync import sync_to_async
+from django.contrib.auth import aauthenticate, authenticate, get_backends, get_user_model
 from rest_framework import authentication as drf
 from rest_framework import exceptions
 from rest_framework.authentication import (
@@ -25,6 +26,13 @@ __all__ = [
     "TokenAuthentication",
     "get_authorization_header",
 ]
+
+
+async def user_of(request: Any, **credentials: Any) -> Any:
+    """Django's `aauthenticate`; a backend that has only `authenticate` needs a thread."""
+    if all(hasattr(backend, "aauthenticate") for backend in get_backends()):
+        return await aauthenticate(request=request, **credentials)
+    return await sync_to_async(authenticate)(request=request, **credentials)
 
 
 class SessionAuthentication(drf.SessionAuthentication):
@@ -51,7 +59,7 @@ class BasicAuthentication(drf.BasicAuthentication):
         self, userid: str, password: str, request: Any = None
     ) -> tuple[Any, None]:
         credentials = {get_user_model().USERNAME_FIELD: userid, "password": password}
-        user = await aauthenticate(request=request, **credentials)
+        user = await user_of(request, **credentials)
         if user is None:
             raise exceptions.AuthenticationFailed("Invalid username/password.")
         if not user.is_active:
@@ -125,5 +133,5 @@ class TokenAuthentication(drf.TokenAuthentication):
 
 class RemoteUserAuthentication(drf.RemoteUserAuthentication):
     async def authenticate(self, request: Any) -> tuple[Any, None] | None:
-        user = await aauthenticate(request=request, remote_user=request.META.get(self.header))
+        user = await user_of(request, remote_user=request.META.get(self.header))
         return (user, None) if user and user.is_active else None

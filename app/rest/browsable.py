@@ -28,12 +28,16 @@ _FORMS = ("POST", "PUT", "PATCH")
 
 
 class BrowsableAPIRenderer(drf.BrowsableAPIRenderer):
-    """DRF's, for views whose permissions, serializers and querysets are awaited."""
+    """DRF's, for views whose permissions, serializers and querysets are awaited.
+
+    A synchronous view of DRF's own (a third party's, say) does not call `prepare`: then DRF's
+    renderer asks for itself.
+    """
 
     template = "app_rest/api.html"
-    permitted: dict[str, bool]
-    serializers: dict[str, Any]
-    filter_html: str | None
+    permitted: dict[str, bool] | None = None
+    serializers: dict[str, Any] = {}
+    filter_html: str | None = None
 
     async def prepare(self, data: Any, accepted_media_type: str, renderer_context: Any) -> None:
         """Ask everything that the page will show."""
@@ -60,14 +64,19 @@ class BrowsableAPIRenderer(drf.BrowsableAPIRenderer):
         return context
 
     def show_form_for_method(self, view: Any, method: str, request: Any, obj: Any) -> bool:
+        if self.permitted is None:
+            return bool(super().show_form_for_method(view, method, request, obj))
         return self.permitted.get(method, False)
 
     def get_rendered_html_form(self, data: Any, view: Any, method: str, request: Any) -> Any:
-        if method in ("DELETE", "OPTIONS"):
+        if self.permitted is not None and method in ("DELETE", "OPTIONS"):
             return self.permitted.get(method) or None
         return super().get_rendered_html_form(data, view, method, request)
 
     def get_filter_form(self, data: Any, view: Any, request: Any) -> str | None:
+        if self.permitted is None:
+            html: str | None = super().get_filter_form(data, view, request)
+            return html
         return self.filter_html
 
     async def _filter_form(self, data: Any, view: Any, request: Any) -> str | None:

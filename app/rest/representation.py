@@ -15,7 +15,7 @@ from rest_framework.fields import SkipField
 from rest_framework.relations import (
     ManyRelatedField,
     PKOnlyObject,
-    PrimaryKeyRelatedField,
+    RelatedField,
     SlugRelatedField,
 )
 
@@ -58,7 +58,7 @@ def _prune(paths: list[str], model: Any) -> tuple[str, ...]:
 
 def _paths(field: Any) -> list[str]:
     attrs = list(field.source_attrs)
-    if isinstance(field, PrimaryKeyRelatedField) and field.use_pk_only_optimization():
+    if isinstance(field, RelatedField) and _reads_key_only(field):
         return ["__".join(attrs[:-1])]
     path = "__".join(attrs)
     if isinstance(field, drf.BaseSerializer):
@@ -69,6 +69,17 @@ def _paths(field: Any) -> list[str]:
     if isinstance(child, SlugRelatedField) and "__" in child.slug_field:
         return [f"{path}__{child.slug_field}"]
     return [path]
+
+
+def _reads_key_only(field: RelatedField) -> bool:
+    """Whether the field shows a key that stands in the instance's own row."""
+    if not field.use_pk_only_optimization():
+        return False
+    model = getattr(getattr(field.parent, "Meta", None), "model", None)
+    if model is None or len(field.source_attrs) != 1:
+        return True
+    reverse = {relation.get_accessor_name() for relation in model._meta.related_objects}
+    return field.source_attrs[0] not in reverse
 
 
 def _awaits(serializer: Any, field: Any) -> bool:

@@ -13,6 +13,7 @@ that overrides DRF's synchronous `run_validation` or `to_internal_value` has it 
 
 import asyncio
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers as drf
+from rest_framework.deprecation import RemovedInDRF320Warning
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.fields import SkipField, empty, get_error_detail
 from rest_framework.serializers import as_serializer_error
@@ -225,9 +227,17 @@ class _Sized(list[Any]):
         return self.size
 
 
+_LIST_ERRORS = (
+    "The list-based error format for `ListSerializer` is deprecated and will be removed in DRF "
+    '3.20. Set `REST_FRAMEWORK["LIST_SERIALIZER_ERRORS_AS_DICT"]` to `True` to use the '
+    "dictionary-based error format."
+)
+
+
 def _list_errors(errors: dict[int, Any], size: int) -> Any:
     if api_settings.LIST_SERIALIZER_ERRORS_AS_DICT:
         return errors
+    warnings.warn(_LIST_ERRORS, RemovedInDRF320Warning, stacklevel=2)
     return [errors.get(index, {}) for index in range(size)]
 
 

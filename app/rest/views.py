@@ -5,6 +5,9 @@ permissions, throttles), the handler, handle_exception, finalize_response. Hooks
 coroutines under DRF's names; those that only compute (get_*, finalize_response) stay plain.
 """
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import isawaitable
 from typing import Any
 
 from adrf.views import APIView as AdrfAPIView
@@ -36,6 +39,17 @@ _HOOKS = (
 )
 
 
+def _dispatch_in_thread(dispatch: Callable[..., Any]) -> Callable[..., Any]:
+    """A plain override of `dispatch`, which may give what `super().dispatch()` gave it to await."""
+
+    @wraps(dispatch)
+    async def dispatch_in_thread(*args: Any, **kwargs: Any) -> Any:
+        response = await sync_to_async(dispatch)(*args, **kwargs)
+        return await response if isawaitable(response) else response
+
+    return dispatch_in_thread
+
+
 if api_settings.DEFAULT_METADATA_CLASS is DRFSimpleMetadata:
     _metadata_class: Any = SimpleMetadata
 else:
@@ -55,6 +69,9 @@ class APIView(AdrfAPIView):
             hook = cls.__dict__.get(name)
             if callable(hook) and not iscoroutinefunction(hook):
                 setattr(cls, name, sync_to_async(hook))
+        dispatch = cls.__dict__.get("dispatch")
+        if dispatch is not None and not iscoroutinefunction(dispatch):
+            cls.dispatch = _dispatch_in_thread(dispatch)  # type: ignore[method-assign]
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         return Request(

@@ -2,8 +2,8 @@
 
 DRF's tests call `view(request)`, `serializer.is_valid()`, `paginator.paginate_queryset(...)`. Every
 coroutine function of `app.rest` is wrapped: called where a loop runs it gives its coroutine, as
-ever; called where none runs it is driven to its end on a loop in another thread. Django's ORM, which
-is synchronous inside, finds its way back to the thread of the test and so sees its transaction.
+ever; called where none runs it is driven to its end on a loop in another thread. Django's ORM,
+synchronous inside, finds its way back to the thread of the test and so sees its transaction.
 
 A serializer's synchronous methods are mapped to their awaitable twins, so that those are judged.
 """
@@ -17,6 +17,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from asgiref.sync import async_to_sync, markcoroutinefunction
+from django.core.cache.backends.locmem import LocMemCache
 
 counts = {"async dispatches": 0, "async serializer calls": 0, "synchronous dispatches": 0}
 
@@ -52,7 +53,7 @@ def driven(function: Callable[..., Any], counter: str | None = None) -> Callable
 
 def install() -> None:
     import app.rest
-    from app.rest import request, serializers, views, viewsets
+    from app.rest import request, serializers, throttling, views, viewsets
 
     for info in iter_modules(app.rest.__path__):
         module = import_module(f"app.rest.{info.name}")
@@ -71,6 +72,7 @@ def install() -> None:
     _drive_views(viewsets.ViewSetMixin)
     _drive_serializers(serializers)
     _drive_authentication(request.Request)
+    _clear_with_cache(throttling.store)
 
 
 def _drive_methods(cls: type) -> None:
@@ -87,6 +89,8 @@ def _count_synchronous_dispatches() -> None:
     @wraps(dispatch)
     def counted(*args: Any, **kwargs: Any) -> Any:
         counts["synchronous dispatches"] += 1
+        name = f"  of which {type(args[0]).__module__}.{type(args[0]).__qualname__}"
+        counts[name] = counts.get(name, 0) + 1
         return dispatch(*args, **kwargs)
 
     APIView.dispatch = counted
@@ -146,6 +150,17 @@ def _driven_data(cls: Any) -> property:
         return drive(read, self)
 
     return property(data_driven)
+
+
+def _clear_with_cache(store: Any) -> None:
+    """A test that clears the cache clears what the throttles counted: here, their store."""
+    clear = LocMemCache.clear
+
+    def clear_both(cache: Any) -> None:
+        clear(cache)
+        store.clear()
+
+    LocMemCache.clear = clear_both
 
 
 def _drive_authentication(request_class: Any) -> None:
