@@ -27,10 +27,10 @@ up: .venv/.run ## Set everything up and serve the API with live data (PORT=8000)
 test: .venv/.dev ## Set everything up and run the tests on a real PostgreSQL
 	@$(TOOL)/pytest
 
-conformance: .venv/.dev ## Run DRF's own tests on app.rest's classes (downloads them once)
-	@$(RUN) -m tests.conformance.rest.run_drf_tests -q
+conformance: .venv/.dev ## Run DRF's own tests, first on DRF, then on app.rest (downloads them once)
+	@$(RUN) -m tests.conformance.drf.run
 
-check: test lint types layers test-container test-browser ## All that CI runs
+check: test lint types layers conformance test-container test-browser ## All that CI runs
 
 lint: .venv/.dev ## Lint, and check the format
 	@$(TOOL)/ruff check

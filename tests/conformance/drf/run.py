@@ -14,6 +14,7 @@ DATABASE_URL names the server; without it the embedded one of the tests is start
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -50,11 +51,25 @@ def fetch() -> Path:
         archive = KEPT / f"djangorestframework-{VERSION}.tar.gz"
         if not archive.exists():
             KEPT.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-            command += ["--disable-pip-version-check", "--no-binary", ":all:"]
-            subprocess.run([*command, f"djangorestframework=={VERSION}", "-d", KEPT], check=True)
+            _download()
         _unpack(archive, tree)
     return tree
+
+
+def _download() -> None:
+    command = [_python_with_pip(), "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--disable-pip-version-check", "--no-binary", ":all:", "-d", KEPT]
+    subprocess.run([*command, f"djangorestframework=={VERSION}"], check=True)
+
+
+def _python_with_pip() -> Path:
+    """This interpreter, or one in an environment of its own: uv makes environments without pip."""
+    if importlib.util.find_spec("pip") is not None:
+        return Path(sys.executable)
+    environment = KEPT / "pip"
+    if not environment.exists():
+        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    return environment / "bin" / "python"
 
 
 def _unpack(archive: Path, tree: Path) -> None:
