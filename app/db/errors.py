@@ -81,7 +81,7 @@ def translate(error: BaseException) -> Exception | None:
         return db.InterfaceError(*error.args)
     if isinstance(error, OSError | asyncpg.InternalClientError):  # TimeoutError is an OSError
         return db.OperationalError(
-            f"The connection to the server was lost: {error or type(error).__name__}"
+            f"The connection to the server was lost: {str(error) or type(error).__name__}"
         )
     return None
 

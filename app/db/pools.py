@@ -16,7 +16,7 @@ Rules:
 
 import asyncio
 import datetime
-import time
+import ssl
 import zoneinfo
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from urllib.parse import urlencode
 import asyncpg
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import OperationalError, connections
 
 from app.db import codecs, logs
 from app.db.errors import UnreachableError
@@ -71,6 +71,12 @@ def is_cancelling(raw: Any) -> bool:
     """True while the server still winds up a cancelled query; asyncpg's own pool asks so too."""
     return bool(raw._protocol._is_cancelling())
 
+
+#: Refusals that waiting does not change: the password, the role, the database.
+MISCONFIGURED = {"28P01", "28000", "3D000"}
+
+#: What is raised on this side when the other one is gone or speaks strangely.
+CLIENT_ERRORS = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 #: How long the server may take to wind up what was given up; then the connection is closed.
 TIDY_SECONDS = 5.0
@@ -261,8 +267,11 @@ class Pool:
             )
         link = self._pop_idle()
         if link is None:
-            has_room = self._size < self.limits.max_size and not self._waiters
-            link = await (self._connect() if has_room else self._wait())
+            if self._size < self.limits.max_size:  # while there is room, nobody is in line
+                self._size += 1
+                link = await self._connect()
+            else:
+                link = await self._wait()
         self._taken.add(link)
         return link
 
@@ -317,58 +326,69 @@ class Pool:
         return None
 
     async def _connect(self) -> Link:
-        self._size += 1
+        """A new connection, in room that is counted already; it is freed when that fails."""
         try:
             raw = await connect(self.entry, self.limits)
         except BaseException as error:
-            self._size -= 1
-            self._wake(None)
-            if isinstance(error, OSError | asyncpg.PostgresError | asyncpg.InterfaceError):
-                if getattr(error, "sqlstate", None) in {"28P01", "28000", "3D000"}:
-                    raise
-                raise UnreachableError(f"The database does not answer: {error}") from error
+            self._vacate()
+            if isinstance(error, (asyncpg.PostgresError, *CLIENT_ERRORS)):
+                raise self._refusal(error) from error
             raise
         self.opened += 1
         version = raw.get_server_version()
         self.server_version = version.major * 10000 + version.minor
         return Link(raw, 0 if self.limits.transaction_pooling else self.limits.statements, self)
 
+    def _refusal(self, error: Exception) -> Exception:
+        """Why there is no connection: what has to be changed, or that it may be tried again."""
+        if isinstance(error, asyncpg.ClientConfigurationError):
+            return ImproperlyConfigured(f"DATABASES['default'] (DATABASE_URL): {error}.")
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return OperationalError(
+                f"The server's certificate is not trusted: {error.verify_message}. Name who signed "
+                "it with sslrootcert in DATABASE_URL, and the server as the certificate does."
+            )
+        if getattr(error, "sqlstate", None) in MISCONFIGURED:
+            return OperationalError(f"{error}. Change DATABASE_URL.")
+        if isinstance(error, TimeoutError):
+            error = TimeoutError(f"no connection within {self.limits.connect_seconds:g} s")
+        return UnreachableError(f"The database does not answer: {error}")
+
     async def _wait(self) -> Link:
         """Stand in line for a connection, or for the room to open one."""
         self.waits += 1
-        deadline = time.monotonic() + self.limits.wait_seconds
-        stand = self._waiters.append
-        while True:
-            waiter: asyncio.Future[Link | None] = self.loop.create_future()
-            stand(waiter)
-            try:
-                async with asyncio.timeout(deadline - time.monotonic()):
-                    link = await waiter
-            except BaseException as error:
-                if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                    self._pass_on(waiter.result())
-                elif waiter in self._waiters:
-                    self._waiters.remove(waiter)
-                if isinstance(error, TimeoutError):
-                    self.timeouts += 1
-                    raise UnreachableError(
-                        f"All {self.limits.max_size} database connections were in use for "
-                        f"{self.limits.wait_seconds:g} s. Raise DATABASE_POOL['max_size']."
-                    ) from error
-                raise
-            if link is not None:
-                return link
-            if (link := self._pop_idle()) is not None:
-                return link
-            if self._size < self.limits.max_size:
-                return await self._connect()
-            stand = self._waiters.appendleft  # who was woken for nothing is still the first
+        waiter: asyncio.Future[Link | None] = self.loop.create_future()
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(self.limits.wait_seconds):
+                link = await waiter
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._pass_on(waiter.result())
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            if isinstance(error, TimeoutError):
+                self.timeouts += 1
+                raise UnreachableError(
+                    f"All {self.limits.max_size} database connections were in use for "
+                    f"{self.limits.wait_seconds:g} s. Raise DATABASE_POOL['max_size']."
+                ) from error
+            raise
+        if link is not None and link.raw.is_closed():  # lost on the way here: its room is left
+            self.lost += 1
+            link = None
+        return link or await self._connect()
 
     def _pass_on(self, link: Link | None) -> None:
         if link is None:
-            self._wake(None)
+            self._vacate()
         else:
             self._give(link)
+
+    def _vacate(self) -> None:
+        """There is room for one more connection: for the first in line, or for whoever comes."""
+        if not self._wake(None):
+            self._size -= 1
 
     def _give(self, link: Link) -> None:
         """Hand a clean connection to the first in line, or keep it."""
@@ -399,12 +419,11 @@ class Pool:
             self._reaper = self.loop.call_later(max(due, 0.01), self._reap)
 
     def _discard(self, link: Link) -> None:
-        self._size -= 1
         self.lost += 1
         link.statements.clear()
         if not link.raw.is_closed():
             link.raw.terminate()
-        self._wake(None)
+        self._vacate()
 
     async def _tidy(self, link: Link) -> None:
         """Wait for the server to wind up a cancelled query, end an open transaction, then give it
@@ -416,12 +435,7 @@ class Pool:
                 await link.command("ROLLBACK" if link.raw.is_in_transaction() else "RESET jit")
                 if link.raw.is_in_transaction():  # it was BEGIN that was cancelled, too late
                     await link.command("ROLLBACK")
-        except (
-            OSError,
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-        ):
+        except (asyncpg.PostgresError, *CLIENT_ERRORS):
             self._discard(link)
         except BaseException:
             self._discard(link)
@@ -479,8 +493,8 @@ def connection_arguments(entry: dict[str, Any], limits: Limits) -> dict[str, Any
     options.pop("connect_timeout", None)
     query = {"host": entry["HOST"], "port": entry["PORT"], "user": entry["USER"]}
     query |= {"password": entry["PASSWORD"], "dbname": entry["NAME"]}
-    ssl = {k: options.pop(k) for k in list(options) if k.startswith("ssl")}
-    dsn = "postgresql://?" + urlencode({k: str(v) for k, v in (query | ssl).items() if v})
+    secure = {k: options.pop(k) for k in list(options) if k.startswith("ssl")}
+    dsn = "postgresql://?" + urlencode({k: str(v) for k, v in (query | secure).items() if v})
     server = {"timezone": time_zone(entry)[0]} | {k: str(v) for k, v in options.items()}
     if limits.statement_timeout_seconds is not None:
         server["statement_timeout"] = str(int(limits.statement_timeout_seconds * 1000))

@@ -109,8 +109,9 @@ async def test_newcomers_do_not_starve_who_waits(witness):
         await assert_sound(witness)
 
 
-async def test_room_of_a_lost_connection_goes_to_the_first_in_line(witness):
-    """A connection is lost while many wait: its room isn't taken by whoever comes next."""
+@pytest.mark.parametrize("waiters", [1, 3])
+async def test_room_of_a_lost_connection_goes_to_the_first_in_line(witness, waiters):
+    """A connection is lost while others wait: its room isn't taken by who comes at that moment."""
     served: list[str] = []
 
     async def work(name):
@@ -119,13 +120,13 @@ async def test_room_of_a_lost_connection_goes_to_the_first_in_line(witness):
 
     async with reaching(max_size=1):
         link = await current_pool().acquire()
-        waiting = [asyncio.create_task(work(f"waiter {n}")) for n in range(3)]
-        await until(lambda: db.statistics()["waiting"] == 3)
+        tasks = [asyncio.create_task(work(f"waiter {n}")) for n in range(waiters)]
+        await until(lambda: db.statistics()["waiting"] == waiters)
+        tasks.append(asyncio.create_task(work("late")))  # its first step comes before a waiter's
         link.raw.terminate()
         link.release()
-        late = asyncio.create_task(work("late"))
-        await asyncio.gather(*waiting, late)
-        assert served == ["waiter 0", "waiter 1", "waiter 2", "late"]
+        await asyncio.gather(*tasks)
+        assert served == [*(f"waiter {n}" for n in range(waiters)), "late"]
         await assert_sound(witness)
 
 
