@@ -163,6 +163,16 @@ class TestWrongSamples:
         assert response.status_code == 400
         assert "Send them in several" in response.text
 
+    async def test_body_that_is_too_large_is_refused_naming_the_limit(
+        self, agent: APIClient, settings: Any
+    ) -> None:
+        settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10_000
+        for content_type in ("application/json", NDJSON):
+            body = b"[" + b" " * 10_000 + b"]"
+            response = await agent.generic("POST", USAGE, body, content_type=content_type)
+            assert response.status_code == 413
+            assert "10000 bytes" in response.json()["detail"]
+
     @pytest.mark.parametrize("seconds_ago", [-600, 3 * 86_400])
     async def test_sample_outside_what_is_kept_is_refused(
         self, agent: APIClient, seconds_ago: float

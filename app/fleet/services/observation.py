@@ -115,10 +115,14 @@ async def _observe_host(
     values: dict[str, Any], observed_at: datetime
 ) -> tuple[Host, list[Change], bool]:
     """The host's row, locked and brought up to date; the events; whether the report is late."""
-    host = await Host.objects.select_for_update(no_key=True).filter(name=values["name"]).afirst()
+    locked = Host.objects.select_for_update(no_key=True).filter(name=values["name"])
+    host = await locked.afirst()
     if host is None:
-        host = await Host.objects.acreate(**values, last_seen_at=observed_at)
-        return host, [Change("host.created", host.pk, dict(values))], False
+        defaults = values | {"last_seen_at": observed_at}
+        host, is_new = await Host.objects.aget_or_create(name=values["name"], defaults=defaults)
+        if is_new:
+            return host, [Change("host.created", host.pk, dict(values))], False
+        host = await locked.aget()  # another report of it was quicker: after that one
     if host.last_seen_at and observed_at < host.last_seen_at:
         return host, [], True
     differing = difference({name: getattr(host, name) for name in values}, values)
