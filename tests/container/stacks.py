@@ -52,7 +52,8 @@ class Stack:
         self.compose("up", "--wait", "--wait-timeout", "180", *words)
 
     def down(self) -> None:
-        self.compose("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "30")
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "30")
+        run("docker", "image", "rm", "--force", self.image)
 
     def manage(self, *words: str) -> str:
         return self.compose("exec", "-T", "--index", "1", "api", "python", "manage.py", *words)
