@@ -5,6 +5,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequen
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
+from django.db import DataError
 from django.db.models import QuerySet
 
 from app.db import bridges
@@ -39,11 +40,13 @@ def _copy_in(target: Any, columns: Sequence[str], records: Any) -> int:
         schema, table = "", target._meta.db_table
         names = [target._meta.get_field(name).column for name in columns]
     with wrapper.observed(f"COPY {table} ({', '.join(names)}) FROM STDIN", None):
-        status = bridges.wait(
-            wrapper.connection.copy_in(
-                table, schema_name=schema or None, columns=names, records=records
-            )
+        copy = wrapper.connection.copy_in(
+            table, schema_name=schema or None, columns=names, records=records
         )
+        try:
+            status = bridges.wait(copy)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DataError(f"A record does not fit the columns of {table}: {error}") from error
     return int(status.rpartition(" ")[2])
 
 

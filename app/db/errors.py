@@ -19,8 +19,15 @@ from django import db
 from app.errors import Unavailable
 
 CLASSES: dict[str, type[db.DatabaseError]] = {
+    "03": db.DatabaseError,  # SQL statement not yet complete
     "08": db.OperationalError,  # connection exception
+    "09": db.DatabaseError,  # triggered action exception
     "0A": db.NotSupportedError,
+    "0B": db.DatabaseError,  # invalid transaction initiation
+    "0F": db.DatabaseError,  # locator
+    "0L": db.DatabaseError,  # invalid grantor
+    "0P": db.DatabaseError,  # invalid role specification
+    "0Z": db.DatabaseError,  # diagnostics
     "10": db.ProgrammingError,  # XQuery
     "20": db.ProgrammingError,  # case not found
     "21": db.ProgrammingError,  # cardinality violation

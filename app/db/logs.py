@@ -2,8 +2,10 @@
 
 import logging
 import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -72,11 +74,15 @@ def record_plan(sql: str, arguments: Sequence[Any], seconds: float) -> None:
         slow_logger.warning("%.3f s at %s: %s", seconds, _caller(), sql)
 
 
+_HERE = str(Path(__file__).parent)
+_NOT_THE_CALLER = (_HERE, sysconfig.get_path("stdlib"), "<")
+
+
 def _caller() -> str:
     """The innermost line outside Django, asyncio and this package."""
     for frame in _frames():
         name = frame.f_code.co_filename
-        if not any(part in name for part in ("site-packages", "app/db/", "/asyncio/", "<")):
+        if not name.startswith(_NOT_THE_CALLER) and "site-packages" not in name:
             return f"{name}:{frame.f_lineno}"
     return "?"
 
