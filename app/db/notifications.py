@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 
 from app.db import pools
+from app.db.errors import translated
 from app.db.statements import fetch
 
 LONGEST_PAUSE_SECONDS = 10.0
@@ -38,7 +39,8 @@ async def listen(*channels: str) -> AsyncIterator[Notification]:
     """Messages on `channels`, for as long as it is iterated. Survives a lost connection."""
     inbox: asyncio.Queue[Notification] = asyncio.Queue()
     lost = asyncio.Event()
-    raw = await _subscribe(channels, inbox, lost)
+    with translated():
+        raw = await _subscribe(channels, inbox, lost)
     try:
         while True:
             notification = await _next(inbox, lost)
