@@ -307,6 +307,7 @@ def new_wrapper() -> DatabaseWrapper:
     state = wrapper.__dict__
     state.update(_prototype.__dict__)
     state["connection"] = None
+    state["introspection"] = wrapper.introspection_class(wrapper)
     state["savepoint_ids"] = []
     state["atomic_blocks"] = []
     state["run_on_commit"] = []

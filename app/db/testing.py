@@ -15,6 +15,9 @@ from app.db.connections import _session, close_pool, new_wrapper
 from app.db.statements import execute
 from app.db.transactions import Atomic
 
+#: What migrations fill, and Django caches.
+KEPT = {"auth_permission", "django_content_type", "django_migrations"}
+
 
 @pytest.fixture(scope="session")
 def django_db_setup(
@@ -64,11 +67,11 @@ async def transaction(database: None) -> AsyncIterator[None]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def committed(database: None) -> AsyncIterator[None]:
-    """The test commits for real; every table is emptied after it."""
+    """The test commits for real; every table but those of migrations is emptied after it."""
     yield
     # Of the models, not of the catalogue: introspection asks on a connection of its own.
     tables = connections["default"].introspection.django_table_names(only_existing=False)
-    names = ", ".join(f'"{name}"' for name in sorted(tables))
+    names = ", ".join(f'"{name}"' for name in sorted(set(tables) - KEPT))
     await execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
 
 
