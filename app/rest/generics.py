@@ -1,5 +1,6 @@
 """DRF's generic views. Hooks that ask the database are coroutines; get_* only compute."""
 
+from inspect import isawaitable
 from typing import Any
 
 from adrf.generics import GenericAPIView as AdrfGenericAPIView
@@ -72,7 +73,7 @@ class GenericAPIView(views.APIView, AdrfGenericAPIView):
 
     async def get_object(self) -> Any:
         """The object that the URL names. Raises Http404; check_object_permissions may refuse it."""
-        queryset = await self.filter_queryset(self.get_queryset())
+        queryset = await self.afilter_queryset(self.get_queryset())
         lookup_url_kwarg = self.lookup_url_kwarg or self.lookup_field
         assert lookup_url_kwarg in self.kwargs, (
             f"Expected view {type(self).__name__} to be called with a URL keyword argument "
@@ -100,7 +101,7 @@ class GenericAPIView(views.APIView, AdrfGenericAPIView):
         assert self.paginator is not None
         return self.paginator.get_paginated_response(data)
 
-    # adrf's names for the same hooks.
+    # adrf's names for the same hooks; see `mixins`.
     async def aget_object(self) -> Any:
         return await self.get_object()
 
@@ -111,35 +112,36 @@ class GenericAPIView(views.APIView, AdrfGenericAPIView):
         return await self.paginate_queryset(queryset)
 
     async def get_apaginated_response(self, data: Any) -> Any:
-        return self.get_paginated_response(data)
+        response = self.get_paginated_response(data)
+        return await response if isawaitable(response) else response
 
 
 class CreateAPIView(mixins.CreateModelMixin, GenericAPIView):
     async def post(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await call(self, "create", request, *args, **kwargs)
+        return await self.acreate(request, *args, **kwargs)
 
 
 class ListAPIView(mixins.ListModelMixin, GenericAPIView):
     async def get(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await call(self, "list", request, *args, **kwargs)
+        return await self.alist(request, *args, **kwargs)
 
 
 class RetrieveAPIView(mixins.RetrieveModelMixin, GenericAPIView):
     async def get(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await call(self, "retrieve", request, *args, **kwargs)
+        return await self.aretrieve(request, *args, **kwargs)
 
 
 class DestroyAPIView(mixins.DestroyModelMixin, GenericAPIView):
     async def delete(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await call(self, "destroy", request, *args, **kwargs)
+        return await self.adestroy(request, *args, **kwargs)
 
 
 class UpdateAPIView(mixins.UpdateModelMixin, GenericAPIView):
     async def put(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await call(self, "update", request, *args, **kwargs)
+        return await self.aupdate(request, *args, **kwargs)
 
     async def patch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await call(self, "partial_update", request, *args, **kwargs)
+        return await self.partial_aupdate(request, *args, **kwargs)
 
 
 class ListCreateAPIView(ListAPIView, CreateAPIView):

@@ -1,4 +1,9 @@
-"""DRF's model mixins, with DRF's action names as coroutines."""
+"""DRF's model mixins, with DRF's action names as coroutines.
+
+adrf's names (`alist`, `perform_acreate`, `aget_object`) stand beside DRF's. What calls a hook calls
+it by adrf's name, whose default calls DRF's: an override of either is honoured, and `super()` of
+either leads to the same default.
+"""
 
 from typing import Any
 
@@ -40,7 +45,7 @@ class CreateModelMixin(adrf_mixins.CreateModelMixin):
     async def create(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         serializer = self.get_serializer(data=request.data)
         await validate(serializer)
-        await self.perform_create(serializer)
+        await self.perform_acreate(serializer)
         data = await data_of(serializer)
         return Response(
             data, status=status.HTTP_201_CREATED, headers=self.get_success_headers(data)
@@ -50,7 +55,7 @@ class CreateModelMixin(adrf_mixins.CreateModelMixin):
         await save(serializer)
 
     async def acreate(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await self.create(request, *args, **kwargs)
+        return await call(self, "create", request, *args, **kwargs)
 
     async def perform_acreate(self, serializer: Any) -> None:
         await self.perform_create(serializer)
@@ -58,35 +63,37 @@ class CreateModelMixin(adrf_mixins.CreateModelMixin):
 
 class ListModelMixin(adrf_mixins.ListModelMixin):
     async def list(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        queryset = await self.filter_queryset(self.get_queryset())
-        page = await self.paginate_queryset(queryset)
+        queryset = await self.afilter_queryset(self.get_queryset())
+        page = await self.apaginate_queryset(queryset)
         if page is not None:
             serializer = self.get_serializer(page, many=True)
-            response: HttpResponseBase = self.get_paginated_response(await data_of(serializer))
+            response: HttpResponseBase = await self.get_apaginated_response(
+                await data_of(serializer)
+            )
             return response
         serializer = self.get_serializer(queryset, many=True)
         return Response(await data_of(serializer))
 
     async def alist(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await self.list(request, *args, **kwargs)
+        return await call(self, "list", request, *args, **kwargs)
 
 
 class RetrieveModelMixin(adrf_mixins.RetrieveModelMixin):
     async def retrieve(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        instance = await self.get_object()
+        instance = await self.aget_object()
         return Response(await data_of(self.get_serializer(instance)))
 
     async def aretrieve(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await self.retrieve(request, *args, **kwargs)
+        return await call(self, "retrieve", request, *args, **kwargs)
 
 
 class UpdateModelMixin(adrf_mixins.UpdateModelMixin):
     async def update(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         partial = kwargs.pop("partial", False)
-        instance = await self.get_object()
+        instance = await self.aget_object()
         serializer = self.get_serializer(instance, data=request.data, partial=partial)
         await validate(serializer)
-        await self.perform_update(serializer)
+        await self.perform_aupdate(serializer)
         if getattr(instance, "_prefetched_objects_cache", None):
             # What was prefetched before the update may no longer hold.
             instance._prefetched_objects_cache = {}
@@ -97,13 +104,13 @@ class UpdateModelMixin(adrf_mixins.UpdateModelMixin):
 
     async def partial_update(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         kwargs["partial"] = True
-        return await call(self, "update", request, *args, **kwargs)
+        return await self.aupdate(request, *args, **kwargs)
 
     async def aupdate(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await self.update(request, *args, **kwargs)
+        return await call(self, "update", request, *args, **kwargs)
 
     async def partial_aupdate(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await self.partial_update(request, *args, **kwargs)
+        return await call(self, "partial_update", request, *args, **kwargs)
 
     async def perform_aupdate(self, serializer: Any) -> None:
         await self.perform_update(serializer)
@@ -111,15 +118,15 @@ class UpdateModelMixin(adrf_mixins.UpdateModelMixin):
 
 class DestroyModelMixin(adrf_mixins.DestroyModelMixin):
     async def destroy(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        instance = await self.get_object()
-        await self.perform_destroy(instance)
+        instance = await self.aget_object()
+        await self.perform_adestroy(instance)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     async def perform_destroy(self, instance: Any) -> None:
         await instance.adelete()
 
     async def adestroy(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await self.destroy(request, *args, **kwargs)
+        return await call(self, "destroy", request, *args, **kwargs)
 
     async def perform_adestroy(self, instance: Any) -> None:
         await self.perform_destroy(instance)
