@@ -6,19 +6,20 @@ reads anew what it follows.
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
+from django.db import NotSupportedError
 
 from app.db import pools
-from app.db.errors import translated
 from app.db.statements import fetch
 
 LONGEST_PAUSE_SECONDS = 10.0
+HEARTBEAT_SECONDS = 30.0
+FAILURES = (asyncpg.PostgresError, *pools.CLIENT_ERRORS)
 
 
 @dataclass(frozen=True)
@@ -30,67 +31,87 @@ class Notification:
     is_gap: bool = False
 
 
+Inbox = asyncio.Queue[Notification | None]
+
+
 async def notify(channel: str, payload: str = "") -> None:
     """Send a message to all who listen on `channel`; when the transaction commits, if in one."""
     await fetch("SELECT pg_notify(%s, %s)", channel, payload)
 
 
-async def listen(*channels: str) -> AsyncIterator[Notification]:
-    """Messages on `channels`, for as long as it is iterated. Survives a lost connection."""
-    inbox: asyncio.Queue[Notification] = asyncio.Queue()
-    lost = asyncio.Event()
-    with translated():
-        raw = await _subscribe(channels, inbox, lost)
+async def listen(
+    *channels: str, heartbeat_seconds: float = HEARTBEAT_SECONDS
+) -> AsyncIterator[Notification]:
+    """Messages on `channels`, for as long as it is iterated. Survives a lost connection.
+
+    When nothing was heard for `heartbeat_seconds` the server is asked whether it is still there.
+    Raises UnreachableError when it isn't at the start.
+    """
+    entry, limits = pools.database_entry(), pools.Limits.from_settings()
+    if limits.transaction_pooling:
+        raise NotSupportedError(
+            "LISTEN belongs to a session, and through a pooler of transactions there is none. "
+            "Listen in a process whose DATABASE_URL names the server itself."
+        )
+    try:
+        raw, inbox = await _subscribe(channels)
+    except FAILURES as error:
+        raise pools.refusal(error, entry, limits) from error
     try:
         while True:
-            notification = await _next(inbox, lost)
-            if notification is not None:
-                yield notification
-                continue
-            raw.terminate()
-            lost.clear()
-            raw = await _resubscribe(channels, inbox, lost)
-            yield Notification("", "", is_gap=True)
+            notification = await _next(raw, inbox, heartbeat_seconds)
+            if notification is None:
+                raw.terminate()
+                raw, inbox = await _resubscribe(channels)
+                notification = Notification("", "", is_gap=True)
+            yield notification
     finally:
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            await raw.close(timeout=2)
+        await pools.hang_up(raw)
 
 
-async def _next(inbox: asyncio.Queue[Notification], lost: asyncio.Event) -> Notification | None:
+async def _next(raw: Any, inbox: Inbox, heartbeat_seconds: float) -> Notification | None:
     """The next message, or None when the connection is lost and none is left."""
-    if not inbox.empty():
-        return inbox.get_nowait()
-    waiting = {asyncio.ensure_future(inbox.get()), asyncio.ensure_future(lost.wait())}
+    while True:
+        try:
+            async with asyncio.timeout(heartbeat_seconds):
+                return await inbox.get()
+        except TimeoutError:
+            if not await _is_alive(raw):
+                return None
+
+
+async def _is_alive(raw: Any) -> bool:
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        done = [task.result() for task in waiting if task.done()]
-    finally:
-        for task in waiting:
-            task.cancel()
-    return next((item for item in done if isinstance(item, Notification)), None)
+        async with asyncio.timeout(pools.TIDY_SECONDS):
+            await raw.execute("SELECT 1")
+    except FAILURES:
+        return False
+    return True
 
 
-async def _subscribe(
-    channels: tuple[str, ...], inbox: asyncio.Queue[Notification], lost: asyncio.Event
-) -> Any:
+async def _subscribe(channels: tuple[str, ...]) -> tuple[Any, Inbox]:
+    """A connection that listens, and where its messages come in; None is its end."""
     raw = await pools.connect(pools.database_entry(), pools.Limits.from_settings())
-    raw.add_termination_listener(lambda _: lost.set())
-    for channel in channels:
-        await raw.add_listener(
-            channel, lambda _, __, name, payload: inbox.put_nowait(Notification(name, payload))
-        )
-    return raw
+    inbox: Inbox = asyncio.Queue()
+    try:
+        raw.add_termination_listener(lambda _: inbox.put_nowait(None))
+        for channel in channels:
+            await raw.add_listener(
+                channel, lambda _, __, name, payload: inbox.put_nowait(Notification(name, payload))
+            )
+    except BaseException:
+        raw.terminate()
+        raise
+    return raw, inbox
 
 
-async def _resubscribe(
-    channels: tuple[str, ...], inbox: asyncio.Queue[Notification], lost: asyncio.Event
-) -> Any:
+async def _resubscribe(channels: tuple[str, ...]) -> tuple[Any, Inbox]:
     """Connect again, with growing, random pauses, for as long as it takes."""
     pause = 0.05
     while True:
         try:
-            return await _subscribe(channels, inbox, lost)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return await _subscribe(channels)
+        except FAILURES:
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 

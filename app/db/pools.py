@@ -53,11 +53,20 @@ class Limits:
     def from_settings(cls) -> "Limits":
         options = getattr(settings, "DATABASE_POOL", {})
         try:
-            return cls(**options)
+            limits = cls(**options)
         except TypeError as error:
             raise ImproperlyConfigured(
                 f"DATABASE_POOL: {error}. It knows {', '.join(cls.__dataclass_fields__)}."
             ) from None
+        if limits.max_size < 1:
+            raise ImproperlyConfigured("DATABASE_POOL['max_size'] must be 1 or more.")
+        if limits.transaction_pooling and limits.statement_timeout_seconds is not None:
+            raise ImproperlyConfigured(
+                "DATABASE_POOL: statement_timeout_seconds is a setting of a session, and with "
+                "transaction_pooling there is none. Give it to the role instead: ALTER ROLE … SET "
+                "statement_timeout = '…'."
+            )
+        return limits
 
 
 @dataclass(slots=True)
@@ -300,7 +309,7 @@ class Pool:
                 waiter.set_exception(UnreachableError("The pool was closed."))
         idle, self._idle = self._idle, []
         self._size -= len(idle)
-        await asyncio.gather(*(_close(link.raw) for link in idle))
+        await asyncio.gather(*(hang_up(link.raw) for link in idle))
 
     def statistics(self) -> dict[str, int]:
         return {
@@ -332,27 +341,12 @@ class Pool:
         except BaseException as error:
             self._vacate()
             if isinstance(error, (asyncpg.PostgresError, *CLIENT_ERRORS)):
-                raise self._refusal(error) from error
+                raise refusal(error, self.entry, self.limits) from error
             raise
         self.opened += 1
         version = raw.get_server_version()
         self.server_version = version.major * 10000 + version.minor
         return Link(raw, 0 if self.limits.transaction_pooling else self.limits.statements, self)
-
-    def _refusal(self, error: Exception) -> Exception:
-        """Why there is no connection: what has to be changed, or that it may be tried again."""
-        if isinstance(error, asyncpg.ClientConfigurationError):
-            return ImproperlyConfigured(f"DATABASES['default'] (DATABASE_URL): {error}.")
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return OperationalError(
-                f"The server's certificate is not trusted: {error.verify_message}. Name who signed "
-                "it with sslrootcert in DATABASE_URL, and the server as the certificate does."
-            )
-        if getattr(error, "sqlstate", None) in MISCONFIGURED:
-            return OperationalError(f"{error}. Change DATABASE_URL.")
-        if isinstance(error, TimeoutError):
-            error = TimeoutError(f"no connection within {self.limits.connect_seconds:g} s")
-        return UnreachableError(f"The database does not answer: {error}")
 
     async def _wait(self) -> Link:
         """Stand in line for a connection, or for the room to open one."""
@@ -447,7 +441,29 @@ class Pool:
                 self._give(link)
 
 
-async def _close(raw: Any) -> None:
+def refusal(error: Exception, entry: dict[str, Any], limits: Limits) -> Exception:
+    """Why there is no connection: what has to be changed, or that it may be tried again."""
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return ImproperlyConfigured(f"DATABASES['default'] (DATABASE_URL): {error}.")
+    if isinstance(error, FileNotFoundError) and not entry["HOST"].startswith("/"):
+        files = [v for k, v in entry["OPTIONS"].items() if k.startswith("ssl") and "/" in v]
+        return ImproperlyConfigured(
+            f"A file that DATABASE_URL names is not there: {', '.join(files)}."
+        )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return OperationalError(
+            f"The server's certificate is not trusted: {error.verify_message}. Name who signed "
+            "it with sslrootcert in DATABASE_URL, and the server as the certificate does."
+        )
+    if getattr(error, "sqlstate", None) in MISCONFIGURED:
+        return OperationalError(f"{error}. Change DATABASE_URL.")
+    if isinstance(error, TimeoutError):
+        error = TimeoutError(f"no connection within {limits.connect_seconds:g} s")
+    return UnreachableError(f"The database does not answer: {error}")
+
+
+async def hang_up(raw: Any) -> None:
+    """Close a connection in order, or else without a goodbye."""
     try:
         await raw.close(timeout=TIDY_SECONDS)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -479,6 +495,10 @@ async def connect(entry: dict[str, Any], limits: Limits, **overrides: Any) -> as
     raw: asyncpg.Connection = await asyncpg.connect(
         **connection_arguments(entry, limits) | overrides, timeout=limits.connect_seconds
     )
+    if limits.transaction_pooling:
+        # asyncpg would turn jit off and on around each lookup of types: on two servers, maybe.
+        abilities: Any = raw
+        abilities._server_caps = abilities._server_caps._replace(jit=False)
     try:
         await codecs.configure(raw, time_zone(entry))
     except BaseException:
