@@ -113,8 +113,8 @@ class DatabaseWrapper(connections.DatabaseWrapper):
     def perform(self, sql, params):
         return self.drive(super().perform, sql, params)
 
-    def command(self, sql):
-        self.drive(super().command, sql)
+    def command(self, sql, seconds=None):
+        self.drive(super().command, sql, seconds)
 
     def release(self):
         link, self.connection = self.connection, None
