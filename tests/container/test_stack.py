@@ -149,6 +149,24 @@ def test_stranger_is_turned_away(stack: Stack) -> None:
         assert client.get("/api/v1/hosts/", headers={"Host": "evil.example"}).status_code == 400
 
 
+def test_proxy_is_believed_only_where_it_is_named(stack: Stack) -> None:
+    def is_taken_for_https() -> bool:
+        (client,) = stack.clients()
+        with client:
+            answer = client.get("/api/v1/hosts/", headers={"X-Forwarded-Proto": "https"})
+        assert answer.status_code == 200
+        return "Strict-Transport-Security" in answer.headers
+
+    assert not is_taken_for_https()
+    stack.variables["FORWARDED_ALLOW_IPS"] = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+    try:
+        stack.up()
+        assert is_taken_for_https()
+    finally:
+        del stack.variables["FORWARDED_ALLOW_IPS"]
+        stack.up()
+
+
 def test_memory_of_the_api_after_1000_requests(stack: Stack, capsys) -> None:
     (api,) = stack.containers("api")
     with stack.client(api) as client:
