@@ -4,9 +4,10 @@ A plan, made once for each serializer object, says which relations its fields fo
 field must be awaited. Without such a field DRF's own `to_representation` runs in place.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import iscoroutine
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from asgiref.sync import iscoroutinefunction
 from django.db import models
@@ -19,20 +20,49 @@ from rest_framework.relations import (
     SlugRelatedField,
 )
 
+from app.rest.breathing import Breather
 from app.rest.colours import call_computing
+from app.rest.compilation import Row, is_static, read_rows, row_function
 from app.rest.prefetching import aload_related, is_relation
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`paths`: relations to load, Django's spelling. `awaited`: names of fields that must wait."""
+    """`paths`: relations to load, Django's spelling. `awaited`: names of fields that must wait.
+    `row`: reads one instance, where the class could be compiled (`compilation`).
+    """
 
     paths: tuple[str, ...]
     awaited: frozenset[str]
+    row: Row | None = None
+
+
+_STRETCH_ROWS = 64
+_plans: WeakKeyDictionary[type, Plan | None] = WeakKeyDictionary()
 
 
 def plan_of(serializer: Any) -> Plan:
-    """The plan of a Serializer; made once for each object, for its fields may differ."""
+    """The plan of a Serializer: its class's, unless its fields may differ from its class's."""
+    if "fields" not in vars(serializer):
+        plan = _plan_of_class(type(serializer))
+        if plan is not None:
+            return plan
+    return _plan_of_object(serializer)
+
+
+def _plan_of_class(cls: type) -> Plan | None:
+    """The plan for all objects of a class whose fields are known from it; None for any other."""
+    if cls not in _plans:
+        _plans[cls] = None
+        if issubclass(cls, drf.ModelSerializer) and is_static(cls):
+            template: Any = cls()
+            plan = _plan_of_object(template)
+            row = None if plan.awaited else row_function(template)
+            _plans[cls] = replace(plan, row=row)
+    return _plans[cls]
+
+
+def _plan_of_object(serializer: Any) -> Plan:
     plan: Plan | None = vars(serializer).get("_reading_plan")
     if plan is None:
         paths: list[str] = []
@@ -114,17 +144,46 @@ async def load(serializer: Any, instances: list[Any]) -> None:
         await aload_related(instances, path)
 
 
-async def represent_child(child: Any, item: Any) -> Any:
-    """One item of a list whose relations are loaded."""
+def _read_compiled(row: Row | None, items: list[Any]) -> list[Any] | None:
+    """The items by the compiled function, or None where only DRF's own code can read them."""
+    if row is None:
+        return None
+    try:
+        return read_rows(row, items)
+    except Exception:  # noqa: BLE001 - DRF's own code gives its own result or error
+        return None
+
+
+async def represent_all(child: Any, items: list[Any]) -> list[Any]:
+    """The items of a list whose relations are loaded; a long one lets other requests run."""
     own = getattr(type(child), "ato_representation", None)
-    if own is not None and not own.__module__.startswith("app.rest."):
-        return await child.ato_representation(item)
-    return await represent(child, item)
+    is_own = own is not None and not own.__module__.startswith("app.rest.")
+    row = None if is_own else plan_of(child).row
+    result: list[Any] = []
+    breather = Breather()
+    for start in range(0, len(items), _STRETCH_ROWS):
+        stretch = items[start : start + _STRETCH_ROWS]
+        done = _read_compiled(row, stretch)
+        if done is None:
+            for item in stretch:
+                value = child.ato_representation(item) if is_own else represent(child, item)
+                result.append(await value)
+                await breather.breathe()
+        else:
+            result += done
+            await breather.breathe()
+    return result
 
 
 async def represent(serializer: Any, instance: Any) -> Any:
     """`serializer.to_representation(instance)` for a loaded instance."""
-    if not plan_of(serializer).awaited:
+    plan = plan_of(serializer)
+    if plan.row is not None:
+        try:
+            return read_rows(plan.row, [instance])[0]
+        except Exception:  # noqa: BLE001, S110 - DRF's own code gives its own result or error
+            pass
+    if not plan.awaited:
         return await call_computing(serializer.to_representation, instance)
     return await _represent_awaiting(serializer, instance)
 

@@ -165,12 +165,7 @@ class ListSerializer(BaseSerializer, adrf.ListSerializer):
     async def ato_representation(self, data: Any) -> list[Any]:
         items = await representation.as_list(data)
         await representation.load(self.child, items)
-        breather = validation.Breather()
-        result = []
-        for item in items:
-            result.append(await representation.represent_child(self.child, item))
-            await breather.breathe()
-        return result
+        return await representation.represent_all(self.child, items)
 
     async def asave(self, **kwargs: Any) -> Any:
         assert "commit" not in kwargs, (

@@ -11,8 +11,6 @@ The functions take any serializer, DRF's own too; `serializers` makes methods of
 that overrides DRF's synchronous `run_validation` or `to_internal_value` has it called in place.
 """
 
-import asyncio
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,23 +26,9 @@ from rest_framework.serializers import as_serializer_error
 from rest_framework.settings import api_settings
 from rest_framework.utils import html
 
+from app.rest.breathing import Breather
 from app.rest.colours import call_computing
 from app.rest.validators import acall, waits
-
-# A stretch of work after which a long list lets other requests run.
-STRETCH_SECONDS = 0.005
-
-
-class Breather:
-    """Gives the event loop a turn whenever `STRETCH_SECONDS` have passed since the last one."""
-
-    def __init__(self) -> None:
-        self.until = time.perf_counter() + STRETCH_SECONDS
-
-    async def breathe(self) -> None:
-        if time.perf_counter() > self.until:
-            await asyncio.sleep(0)
-            self.until = time.perf_counter() + STRETCH_SECONDS
 
 
 def overrides(serializer: Any, name: str, *bases: type) -> bool:
