@@ -1,9 +1,10 @@
 """adrf's documented usage runs unchanged on `app.rest`, and enters no thread (adrf enters many).
 
-Where adrf and DRF disagree, DRF's name wins and adrf's stays beside it: actions and hooks have DRF's
-names as coroutines, and adrf's (`alist`, `perform_acreate`) work whether they are called, routed or
-overridden. Not kept: adrf's synchronous half (a view without a coroutine is async here too, its plain
-handler in a thread), and so `sync_dispatch` and the permission and throttle checks by colour.
+Where adrf and DRF disagree, DRF's name wins and adrf's stays beside it: actions and hooks have
+DRF's names as coroutines, and adrf's (`alist`, `perform_acreate`) work whether they are called,
+routed or overridden. Not kept: adrf's synchronous half (a view without a coroutine is async here
+too, its plain handler in a thread), and so `sync_dispatch` and the permission and throttle checks
+by colour.
 """
 
 import pytest

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import WRAPPER_ASSIGNMENTS, wraps
 from importlib import import_module
 from inspect import iscoroutinefunction
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import Any
 
 from asgiref.sync import async_to_sync, markcoroutinefunction
@@ -55,8 +55,8 @@ def install() -> None:
     import app.rest
     from app.rest import request, serializers, throttling, views, viewsets
 
-    for info in iter_modules(app.rest.__path__):
-        module = import_module(f"app.rest.{info.name}")
+    for info in walk_packages(app.rest.__path__, "app.rest."):
+        module = import_module(info.name)
         for name, value in list(vars(module).items()):
             if getattr(value, "__module__", None) != module.__name__:
                 continue

@@ -12,7 +12,7 @@ import builtins
 import importlib
 import sys
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +21,7 @@ import reporting
 from django.conf import LazySettings
 
 # The synchronous test client and factory are what drives the suite.
-KEPT = {"test", "apps"}
+KEPT = {"app.rest.test", "app.rest.apps"}
 
 _import = builtins.__import__
 _reload_one = importlib.reload
@@ -88,15 +88,15 @@ def pytest_sessionstart() -> None:
 
     _default_to_ours()
     _overlays["rest_framework"] = Overlay("rest_framework", rest_framework, None)
-    for info in iter_modules(app.rest.__path__):
+    driving.install()
+    for info in walk_packages(app.rest.__path__, "app.rest."):
         try:
-            theirs = import_module(f"rest_framework.{info.name}")
+            theirs = import_module(info.name.replace("app.rest", "rest_framework", 1))
         except ImportError:
             continue
         if info.name not in KEPT:
-            ours = import_module(f"app.rest.{info.name}")
+            ours = import_module(info.name)
             _overlays[theirs.__name__] = Overlay(theirs.__name__, theirs, ours)
-    driving.install()
     builtins.__import__ = _substituted_import
     importlib.reload = _reload
 
