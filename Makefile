@@ -16,7 +16,7 @@ TOOL := .venv/bin
 # The first of these that is new enough makes .venv. Each is asked: a name on PATH may be a shim of nothing.
 PYTHON ?= python3.13 python3.12 python3.11 python3 python3.14
 
-.PHONY: help up test conformance check lint format types layers test-container test-browser screenshots load lock clean FORCE
+.PHONY: help up test conformance check lint format types layers test-adversity test-container test-browser screenshots load lock clean FORCE
 
 help: ## List every command
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ test: .venv/.dev ## Set everything up and run the tests on a real PostgreSQL
 conformance: .venv/.dev ## Run DRF's own tests, first on DRF, then on app.rest (downloads them once)
 	@$(RUN) -m tests.conformance.drf.run
 
-check: test lint types layers conformance test-container test-browser ## All that CI runs
+check: test test-adversity lint types layers conformance test-container test-browser ## All that CI runs
 
 lint: .venv/.dev ## Lint, and check the format
 	@$(TOOL)/ruff check
@@ -45,6 +45,9 @@ types: .venv/.dev ## Check the types
 
 layers: .venv/.dev ## Check who imports whom
 	@$(TOOL)/lint-imports
+
+test-adversity: .venv/.dev ## Test through PgBouncer and TLS (Debian's pgbouncer and openssl)
+	@$(TOOL)/pytest -m packages tests
 
 test-container: .venv/.dev ## Build the image and test the compose file on a Docker engine
 	@$(TOOL)/pytest -m container tests

@@ -455,7 +455,8 @@ def refusal(error: Exception, entry: dict[str, Any], limits: Limits) -> Exceptio
             f"The server's certificate is not trusted: {error.verify_message}. Name who signed "
             "it with sslrootcert in DATABASE_URL, and the server as the certificate does."
         )
-    if getattr(error, "sqlstate", None) in MISCONFIGURED:
+    is_misconfigured = getattr(error, "sqlstate", None) in MISCONFIGURED
+    if is_misconfigured or "authentication failed" in str(error):  # as PgBouncer says it
         return OperationalError(f"{error}. Change DATABASE_URL.")
     if isinstance(error, TimeoutError):
         error = TimeoutError(f"no connection within {limits.connect_seconds:g} s")

@@ -6,6 +6,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,13 +75,18 @@ class Server:
 
 
 @contextlib.contextmanager
-def pgbouncer(directory: Path, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def pgbouncer(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """PgBouncer in transaction mode, with two connections to the server that `entry` names.
 
     Yields what differs from it to come through PgBouncer. Raises when PgBouncer is not installed.
     """
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     assert program, "PgBouncer is not installed: apt-get install pgbouncer"
+    with tempfile.TemporaryDirectory(prefix="stowage-") as directory:
+        yield from _pgbouncer(program, Path(directory), entry)
+
+
+def _pgbouncer(program: str, directory: Path, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     port = free_port()
     settings, users = directory / "pgbouncer.ini", directory / "users.txt"
     users.write_text(f'"{entry["USER"]}" "{PASSWORD}"\n')
