@@ -78,7 +78,8 @@ class Server:
 def pgbouncer(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """PgBouncer in transaction mode, with two connections to the server that `entry` names.
 
-    Yields what differs from it to come through PgBouncer. Raises when PgBouncer is not installed.
+    It asks for a SCRAM password, and offers TLS. Yields what differs from `entry` to come through
+    PgBouncer, with its certificate verified. Raises when PgBouncer is not installed.
     """
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     assert program, "PgBouncer is not installed: apt-get install pgbouncer"
@@ -90,6 +91,7 @@ def _pgbouncer(program: str, directory: Path, entry: dict[str, Any]) -> Iterator
     port = free_port()
     settings, users = directory / "pgbouncer.ini", directory / "users.txt"
     users.write_text(f'"{entry["USER"]}" "{PASSWORD}"\n')
+    key, certificate = make_certificate(directory)
     settings.write_text(f"""
 [databases]
 * = host={entry["HOST"]} port={entry["PORT"] or 5432}
@@ -102,21 +104,40 @@ auth_file = {users}
 pool_mode = transaction
 default_pool_size = 2
 max_client_conn = 100
+client_tls_sslmode = allow
+client_tls_key_file = {key}
+client_tls_cert_file = {certificate}
 """)
     account: dict[str, Any] = {}
     if os.geteuid() == 0:  # it refuses to be root; whose the server's socket is may reach it
         owner = pwd.getpwuid(Path(entry["HOST"]).stat().st_uid)
         account = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
-        for path in (directory, settings, users):
+        for path in (directory, settings, users, key, certificate):
             os.chown(path, owner.pw_uid, owner.pw_gid)
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen([program, str(settings)], stdout=log, stderr=log, **account)
     try:
         _wait_for(port, process, directory / "log")
-        yield {"HOST": "127.0.0.1", "PORT": str(port), "PASSWORD": PASSWORD}
+        options = {"sslmode": "verify-full", "sslrootcert": str(certificate)}
+        yield {"HOST": "localhost", "PORT": str(port), "PASSWORD": PASSWORD, "OPTIONS": options}
     finally:
         process.terminate()
         process.wait(10)
+
+
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    """A key, and a certificate for `localhost` that it signed itself."""
+    key, certificate = directory / "key.pem", directory / "certificate.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return key, certificate
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

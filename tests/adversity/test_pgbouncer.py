@@ -7,8 +7,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, NotSupportedError, OperationalError, connections
 
 from app import db
+from app.db.connections import current_pool
+from app.errors import Unavailable
 from tests.adversity.interruptions import Interrupted
-from tests.adversity.servers import pgbouncer
+from tests.adversity.servers import make_certificate, pgbouncer
 from tests.adversity.ways import assert_sound, fill, is_settled, reaching, until
 from tests.conformance.db import data
 from tests.conformance.db import models as m
@@ -27,6 +29,12 @@ def bouncer(django_db_setup):
     """What differs from DATABASES["default"] to come through PgBouncer."""
     with pgbouncer(connections.settings["default"]) as entry:
         yield entry
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """A certificate that did not sign the server's."""
+    return str(make_certificate(tmp_path)[1])
 
 
 @pytest.fixture
@@ -181,7 +189,45 @@ async def test_what_a_pooler_cannot_do_is_refused(through):
             pass
 
 
-async def test_wrong_password_is_said(bouncer, through):
-    async with reaching(bouncer | {"PASSWORD": "wrong"}, transaction_pooling=True):
-        with pytest.raises(OperationalError, match=r"(?i)authentication failed.*DATABASE_URL"):
+async def is_encrypted():
+    link = await current_pool().acquire()
+    try:
+        assert await link.fetch("SELECT 1", []) == [(1,)]
+        return link.raw._transport.get_extra_info("ssl_object") is not None
+    finally:
+        link.release()
+
+
+@pytest.mark.parametrize(
+    ("host", "options"),
+    [
+        ("localhost", {}),  # verify-full
+        ("127.0.0.1", {"sslmode": "verify-ca"}),  # signed by whom we trust, whatever its name
+        ("127.0.0.1", {"sslmode": "require", "sslrootcert": ""}),
+    ],
+    ids=lambda value: value.get("sslmode") if isinstance(value, dict) else value,
+)
+async def test_tls(bouncer, host, options):
+    options = {k: v for k, v in (bouncer["OPTIONS"] | options).items() if v}
+    async with reaching(bouncer | {"HOST": host, "OPTIONS": options}, transaction_pooling=True):
+        assert await is_encrypted()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"PASSWORD": "wrong"}, r"(?i)authentication failed.*DATABASE_URL"),
+        ({"HOST": "127.0.0.1"}, "certificate is not trusted: .*127.0.0.1.*sslrootcert"),
+        ({"OPTIONS": {"sslmode": "verify-full"}}, "self.signed"),
+    ],
+    ids=["password", "name", "signer"],
+)
+async def test_who_is_not_let_in_is_told_what_to_change(bouncer, stranger, changes, message):
+    entry = bouncer | changes
+    if changes.get("OPTIONS"):
+        entry["OPTIONS"] = changes["OPTIONS"] | {"sslrootcert": stranger}
+    async with reaching(entry, transaction_pooling=True):
+        with pytest.raises(OperationalError, match=message) as caught:
             await db.fetch("SELECT 1")
+        assert "\n" not in str(caught.value)
+        assert not isinstance(caught.value, Unavailable)  # waiting would not help
