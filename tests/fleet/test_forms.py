@@ -2,7 +2,10 @@
 
 import pytest
 
+from app.fleet import services
+from app.fleet.models import Container, Image, Revision
 from app.rest.test import APIClient
+from tests.fleet.samples import report
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("transaction")]
 
@@ -55,3 +58,31 @@ async def test_field_of_a_form_that_is_wrong_is_named(writer: APIClient) -> None
     for changes, field in (({"labels": "{"}, "labels"), ({"ports": '[{"target": 0}]'}, "ports")):
         response = await writer.post("/api/v1/workloads/", WORKLOAD | changes, format="multipart")
         assert (response.status_code, list(response.json())) == (400, [field])
+
+
+async def test_every_page_is_shown_with_its_forms(writer: APIClient) -> None:
+    workload = await services.create_workload(name="web", image="x")
+    observed = await services.observe_host(**report())
+    pages = {
+        "hosts/": "POST",
+        f"hosts/{observed.host_id}/": "PUT",
+        "workloads/": "POST",
+        f"workloads/{workload.pk}/": "PUT",
+        "images/": "",
+        f"images/{(await Image.objects.aget()).pk}/": "",
+        "containers/": "",
+        f"containers/{(await Container.objects.aget()).pk}/": "",
+        "revisions/": "",
+        f"revisions/{(await Revision.objects.aget()).pk}/": "",
+        "usage/": "",
+        "events/": "",
+        "quotas/": "POST",
+        f"hosts/{observed.host_id}/containers/": "",
+    }
+    for path, method in pages.items():
+        page = await writer.get(f"/api/v1/{path}", HTTP_ACCEPT="text/html")
+        assert page.status_code == 200, path
+        assert page["Content-Type"].startswith("text/html"), path
+        assert not method or f">{method}</button>" in page.text.replace("\n", "").replace(
+            "  ", ""
+        ), path
