@@ -117,6 +117,8 @@ DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 0, minimum=0)  # not ready, yet ser
 METRICS = env.flag("METRICS")  # /metrics for Prometheus, to whoever reaches the port
 REQUEST_LOG = env.flag("REQUEST_LOG")  # one line of JSON for each request, by app.ops.middleware
 
+CACHE_URL = env.text("CACHE_URL", "")  # app.rest.throttling: redis://, shared by all workers
+
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["app.rest.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["app.rest.parsers.JSONParser"],

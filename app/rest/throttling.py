@@ -1,12 +1,21 @@
 """DRF's throttles. Each request is counted in one atomic step, so that none slips through together.
 
-Counters live in this process; several workers count each for itself.
+Counts live in a store: in this process (`MemoryStore`, each worker for itself), or, where
+`settings.CACHE_URL` names a Redis, in that (`RedisStore`, all workers together). A Redis that
+cannot be reached lets requests pass, and the log says so: a throttle protects the service, it is
+not the service.
+
+An answer says what is left: `RateLimit-Policy: "user";q=100;w=60` and `RateLimit: "user";r=7;t=42`.
 """
 
+import logging
+import math
 import time
+import uuid
 from collections import deque
 from typing import Any
 
+from django.conf import settings
 from rest_framework import throttling as drf
 from rest_framework.throttling import BaseThrottle
 
@@ -14,10 +23,13 @@ __all__ = [
     "AnonRateThrottle",
     "BaseThrottle",
     "MemoryStore",
+    "RedisStore",
     "ScopedRateThrottle",
     "SimpleRateThrottle",
     "UserRateThrottle",
 ]
+
+logger = logging.getLogger("app.rest.throttling")
 
 
 class MemoryStore:
@@ -30,8 +42,9 @@ class MemoryStore:
     async def hit(
         self, key: str, limit: int, duration: float, now: float
     ) -> tuple[bool, list[float]]:
-        """Count a request unless `limit` were made within `duration` seconds; its history, newest
-        first.
+        """Count a request unless `limit` were made within `duration` seconds.
+
+        Returns whether it was counted, and the times that count now, newest first.
         """
         history = self.histories.pop(key, None) or deque()
         while history and history[-1] <= now - duration:
@@ -48,14 +61,66 @@ class MemoryStore:
         self.histories.clear()
 
 
+class RedisStore:
+    """The same in Redis: a sorted set for each key, changed by one script."""
+
+    SCRIPT = """
+    redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1] - ARGV[2])
+    local count = redis.call('ZCARD', KEYS[1])
+    local allowed = count < tonumber(ARGV[3])
+    if allowed then
+        redis.call('ZADD', KEYS[1], ARGV[1], ARGV[4])
+        redis.call('PEXPIRE', KEYS[1], math.ceil(ARGV[2] * 1000))
+        count = count + 1
+    end
+    local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+    return {allowed and 1 or 0, count, oldest[2] or ARGV[1]}
+    """
+
+    def __init__(self, url: str) -> None:
+        from redis import asyncio as redis
+
+        self.client = redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+        self.script = self.client.register_script(self.SCRIPT)
+        self.errors = (redis.RedisError, OSError)
+
+    async def hit(
+        self, key: str, limit: int, duration: float, now: float
+    ) -> tuple[bool, list[float]]:
+        try:
+            allowed, count, oldest = await self.script(
+                keys=[key], args=[now, duration, limit, f"{now}-{uuid.uuid4().hex}"]
+            )
+        except self.errors:
+            logger.warning("Redis cannot be reached: requests pass uncounted.", exc_info=True)
+            return True, [now]
+        # DRF asks for the number of times and for the oldest.
+        return bool(allowed), [float(oldest)] * int(count)
+
+    async def close(self) -> None:
+        await self.client.aclose()
+
+
 store = MemoryStore()
+_stores: dict[str, RedisStore] = {}
+
+
+def current_store() -> MemoryStore | RedisStore:
+    """The Redis of `settings.CACHE_URL`, else this process's memory."""
+    url = getattr(settings, "CACHE_URL", "")
+    if not url:
+        return store
+    if url not in _stores:
+        _stores[url] = RedisStore(url)
+    return _stores[url]
 
 
 class SimpleRateThrottle(drf.SimpleRateThrottle):
     """DRF's: set `rate` or `scope`, and `get_cache_key`."""
 
-    store: Any = store
     timer = staticmethod(time.time)
+    key: str | None = None
+    history: list[float]
 
     async def allow_request(self, request: Any, view: Any) -> bool:
         if self.rate is None:
@@ -64,10 +129,22 @@ class SimpleRateThrottle(drf.SimpleRateThrottle):
         if self.key is None:
             return True
         self.now = self.timer()
-        allowed, self.history = await self.store.hit(
+        allowed, self.history = await current_store().hit(
             self.key, self.num_requests, self.duration, self.now
         )
-        return bool(allowed)
+        return allowed
+
+    def rate_limit(self) -> tuple[str, str] | None:
+        """The values of RateLimit-Policy and RateLimit, once a request was counted."""
+        if self.key is None:
+            return None
+        name = f'"{self.scope or type(self).__name__}"'
+        remaining = max(self.num_requests - len(self.history), 0)
+        resets = math.ceil(self.duration - (self.now - self.history[-1])) if self.history else 0
+        return (
+            f"{name};q={self.num_requests};w={self.duration}",
+            f"{name};r={remaining};t={max(resets, 0)}",
+        )
 
 
 class AnonRateThrottle(SimpleRateThrottle, drf.AnonRateThrottle):

@@ -50,6 +50,11 @@ def _dispatch_in_thread(dispatch: Callable[..., Any]) -> Callable[..., Any]:
     return dispatch_in_thread
 
 
+def _rate_limit(throttle: Any) -> tuple[str, str] | None:
+    tell = getattr(throttle, "rate_limit", None)
+    return None if tell is None else tell()
+
+
 if api_settings.DEFAULT_METADATA_CLASS is DRFSimpleMetadata:
     _metadata_class: Any = SimpleMetadata
 else:
@@ -143,11 +148,16 @@ class APIView(AdrfAPIView):
 
     async def check_throttles(self, request: Any) -> None:
         """Ask every throttle, so that each counts the request; refuse with the longest wait."""
+        throttles = self.get_throttles()
         waits = [
             await call(throttle, "wait")
-            for throttle in self.get_throttles()
+            for throttle in throttles
             if not await call(throttle, "allow_request", request, self)
         ]
+        limits = [limit for one in throttles if (limit := _rate_limit(one)) is not None]
+        if limits:
+            self.headers["RateLimit-Policy"] = ", ".join(policy for policy, _ in limits)
+            self.headers["RateLimit"] = ", ".join(left for _, left in limits)
         if waits:
             self.throttled(request, max((wait for wait in waits if wait is not None), default=None))
 
