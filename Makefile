@@ -16,7 +16,7 @@ TOOL := .venv/bin
 # The first of these that is new enough makes .venv. Each is asked: a name on PATH may be a shim of nothing.
 PYTHON ?= python3.13 python3.12 python3.11 python3 python3.14
 
-.PHONY: help up test conformance check lint format types layers test-adversity test-container test-browser screenshots load lock clean FORCE
+.PHONY: help up test conformance check lint format types layers test-adversity test-container test-browser screenshots load bench lock clean FORCE
 
 help: ## List every command
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,8 @@ up: .venv/.run ## Set everything up and serve the API with live data (PORT=8000)
 test: .venv/.dev ## Set everything up and run the tests on a real PostgreSQL
 	@$(TOOL)/pytest
 
-conformance: .venv/.dev ## Run DRF's own tests, first on DRF, then on app.rest (downloads them once)
+conformance: .venv/.dev ## Run Django's own tests through app.db, and DRF's on app.rest (downloads them once)
+	@$(RUN) -m tests.conformance.run_django_tests
 	@$(RUN) -m tests.conformance.drf.run
 
 check: test test-adversity lint types layers conformance test-container test-browser ## All that CI runs
@@ -60,6 +61,9 @@ screenshots: test-browser ## Take the pictures of the docs anew
 
 load: .venv/.dev ## Put a bounded load on a running Stowage (URL=, USERS=50, SECONDS=30)
 	@$(RUN) -m load --url $(URL) --users $(USERS) --seconds $(SECONDS)
+
+bench: .venv/.dev ## Measure app.db against raw asyncpg and stock Django, in CPU time
+	@$(RUN) -m load.bench.db
 
 lock: .venv/.dev ## Resolve the lock files anew, keeping what still fits (needs uv; UPGRADE=1: the newest)
 	@command -v uv >/dev/null || { echo "make lock needs uv on PATH: pip install uv" >&2; exit 1; }

@@ -1,19 +1,25 @@
 """Run Django's own test suite through app.db, from Django's source distribution.
 
-    python tests/conformance/run_django_tests.py [label ...]
+    python -m tests.conformance.run_django_tests [label ...]
 
-DATABASE_URL names the server; it needs PostgreSQL's contrib extensions (any distribution has them).
-The source is taken from DJANGO_SOURCE, or fetched with pip, in the version that is installed.
+DATABASE_URL names the server, which needs the contrib extensions; without it one is started
+in a container. The source is taken from DJANGO_SOURCE, or fetched from the package index, in the
+version that is installed, into var/django.
 """
 
 import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import django
 import psycopg
+
+from tests.db.servers import docker, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,12 +76,30 @@ def source() -> Path:
     tree = directory / f"django-{version}"
     if not tree.exists():
         directory.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--no-binary", "django", f"django=={version}", "--dest", str(directory)]
+        pip = [sys.executable, "-m", "pip"] if find_spec("pip") else ["uv", "tool", "run", "pip"]
+        command = [*pip, "download", "--quiet", "--no-deps", "--no-binary", "django"]
+        command += [f"django=={version}", "--dest", str(directory)]
         subprocess.run(command, check=True)
         with tarfile.open(directory / f"django-{version}.tar.gz") as archive:
             archive.extractall(directory, filter="data")
     return tree / "tests"
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The address of a server with the contrib extensions."""
+    if "DATABASE_URL" in os.environ:
+        yield os.environ["DATABASE_URL"]
+        return
+    words = ["-e", "POSTGRES_PASSWORD=secret", "-p", "127.0.0.1::5432", "postgres:17-trixie"]
+    name = docker("run", "-d", *words, "-c", "fsync=off")
+    try:
+        port = docker("port", name, "5432/tcp").rpartition(":")[2]
+        url = f"postgresql://postgres:secret@127.0.0.1:{port}/postgres"
+        until(lambda: psycopg.connect(url).close())
+        yield url
+    finally:
+        docker("rm", "-f", "-v", name)
 
 
 def drop_leftovers(url: str) -> None:
@@ -87,11 +111,17 @@ def drop_leftovers(url: str) -> None:
 
 def main(labels: list[str]) -> int:
     tests = source()
-    drop_leftovers(os.environ["DATABASE_URL"])
     command = [sys.executable, "runtests.py", "--settings=tests.conformance.django_settings"]
     command += ["--parallel=1", "--noinput", *(labels or LABELS)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
-    return subprocess.run(command, cwd=tests, env=environment, check=False).returncode
+    with server() as url:
+        drop_leftovers(url)
+        environment = {
+            **os.environ,
+            "DATABASE_URL": url,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "ignore",
+        }
+        return subprocess.run(command, cwd=tests, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

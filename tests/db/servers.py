@@ -13,6 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from app.ops import embedded
@@ -186,7 +187,7 @@ def until(call):
     while True:
         try:
             return call()
-        except (OSError, subprocess.CalledProcessError):
+        except (OSError, subprocess.CalledProcessError, psycopg.OperationalError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
