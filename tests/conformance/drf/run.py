@@ -146,9 +146,19 @@ def judge(stock: dict[str, Any], ours: dict[str, Any], whole: bool) -> list[str]
     if whole:
         gone = set(listed) - set(stock["outcomes"])
         problems += [f"listed, and no test has that name: {test}" for test in sorted(gone)]
+        problems += _dispatched_otherwise(stock["counts"], ours["counts"])
     for name, count in [*counts.most_common(), *ours["counts"].items()]:
         print(f"{count:6}  {name}")
     return problems
+
+
+def _dispatched_otherwise(stock: dict[str, int], ours: dict[str, int]) -> list[str]:
+    """Every dispatch that stock DRF makes must be made here, and be awaited."""
+    if ours["synchronous dispatches"]:
+        return [f"{ours['synchronous dispatches']} dispatches were synchronous"]
+    if ours["async dispatches"] < stock["synchronous dispatches"]:
+        return [f"stock DRF dispatches {stock['synchronous dispatches']} requests"]
+    return []
 
 
 WRONG = {"failed", "failed otherwise than the list says", "passed, though listed"}

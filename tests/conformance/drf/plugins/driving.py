@@ -19,7 +19,7 @@ from typing import Any
 from asgiref.sync import async_to_sync, markcoroutinefunction
 from django.core.cache.backends.locmem import LocMemCache
 
-counts = {"async dispatches": 0, "async serializer calls": 0, "synchronous dispatches": 0}
+counts = {"async dispatches": 0, "async serializer calls": 0}
 
 
 def is_on_loop() -> bool:
@@ -67,7 +67,6 @@ def install() -> None:
     views.APIView.dispatch = views.APIView.async_dispatch = driven(
         views.APIView.dispatch.__wrapped__, "async dispatches"
     )
-    _count_synchronous_dispatches()
     _drive_views(views.APIView)
     _drive_views(viewsets.ViewSetMixin)
     _drive_serializers(serializers)
@@ -79,21 +78,6 @@ def _drive_methods(cls: type) -> None:
     for name, value in list(vars(cls).items()):
         if iscoroutinefunction(value) and not name.startswith("__"):
             setattr(cls, name, driven(value))
-
-
-def _count_synchronous_dispatches() -> None:
-    from rest_framework.views import APIView
-
-    dispatch = APIView.dispatch
-
-    @wraps(dispatch)
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        counts["synchronous dispatches"] += 1
-        name = f"  of which {type(args[0]).__module__}.{type(args[0]).__qualname__}"
-        counts[name] = counts.get(name, 0) + 1
-        return dispatch(*args, **kwargs)
-
-    APIView.dispatch = counted
 
 
 def _drive_views(cls: Any) -> None:

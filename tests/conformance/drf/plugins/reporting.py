@@ -6,13 +6,14 @@ It also gives DRF's conftest the databases of DATABASE_URL, in the place of a pa
 import json
 import os
 import sys
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 outcomes: dict[str, str] = {}
 messages: dict[str, str] = {}
-counts: dict[str, int] = {}
+counts = {"synchronous dispatches": 0}
 
 
 def databases() -> dict[str, object]:
@@ -30,6 +31,20 @@ def databases() -> dict[str, object]:
 
 sys.modules["dj_database_url"] = ModuleType("dj_database_url")
 sys.modules["dj_database_url"].config = databases  # type: ignore[attr-defined]
+
+
+def pytest_sessionstart() -> None:
+    """Count what goes through the dispatch of DRF's own views."""
+    from rest_framework.views import APIView
+
+    dispatch = APIView.dispatch
+
+    @wraps(dispatch)
+    def counted(*args: object, **kwargs: object) -> object:
+        counts["synchronous dispatches"] += 1
+        return dispatch(*args, **kwargs)
+
+    APIView.dispatch = counted
 
 
 def pytest_runtest_logreport(report) -> None:
