@@ -1,0 +1,45 @@
+"""The snippets of docs/rest.md, run as they stand."""
+
+import sys
+import types
+
+import pytest
+
+from tests.docs.snippets import snippets
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("transaction")]
+
+
+@pytest.fixture
+def document(settings):
+    """The snippets as one module, whose URLs are served."""
+    module = types.ModuleType("docs_rest")
+    sys.modules[module.__name__] = module
+    for snippet in snippets("docs/rest.md"):
+        if snippet.language == "python":
+            exec(snippet.text, vars(module))
+    module.urlpatterns.append(path_of(module))
+    settings.ROOT_URLCONF = module.__name__
+    yield module
+    from app.rest.lifespan import lifespan
+
+    lifespan._background.remove(module.keep_counting)
+    del sys.modules[module.__name__]
+
+
+def path_of(module):
+    from django.urls import path
+
+    return path("count/", module.count)
+
+
+async def test_snippets_of_the_rest_document_do_what_they_say(document, client, hops):
+    await document.test_host_is_created_and_renamed()
+    assert (await client.get("/count/")).json() == {"hosts": 1}
+    again = {"name": "B", "cpus": 2, "memory_bytes": 2**30}
+    response = await client.post("/hosts/", again)
+    assert response.json() == {"name": ["A host of this name exists. Choose another."]}
+    response = await client.post("/hosts/", {**again, "name": "c", "memory_bytes": 1})
+    assert response.json() == {"non_field_errors": ["A core needs at least 1 MiB."]}
+    assert (await client.get("/hosts/?search=b")).json()["results"][0]["neighbours"] == 0
+    assert not hops
