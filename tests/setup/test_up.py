@@ -168,9 +168,9 @@ def test_report_shows_this_machine_within_ten_seconds(second: Running) -> None:
 def test_second_start_takes_less_than_three_seconds(second: Running, capsys) -> None:
     with capsys.disabled():
         print(f"\n  second start: {second.took_seconds:.2f} s", end=" ")
-    # Three seconds are for a machine that does nothing else. One that does gets twice that.
-    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
-    assert second.took_seconds < SECOND_START_SECONDS * (2 if busy else 1)
+    # Three seconds are for a machine that does nothing else; a core that is shared takes longer.
+    share = os.getloadavg()[0] / (os.cpu_count() or 1)
+    assert second.took_seconds < SECOND_START_SECONDS * max(1, share)
 
 
 def test_data_and_tokens_outlive_a_restart(first: First, second: Running) -> None:
