@@ -20,7 +20,7 @@ from typing import Any
 
 import asyncpg
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, NotSupportedError, connections
 from django.db.backends.postgresql import base, features, operations
 from django.db.utils import ProgrammingError
 
@@ -288,8 +288,23 @@ def open_pool() -> pools.Pool:
 
 
 async def close_pool() -> None:
-    if _pool is not None:
-        await _pool.close()
+    """Close the pool, if there is one. Raises InterfaceError in a loop other than its own."""
+    if _pool is None or _pool.loop.is_closed():
+        return
+    if _pool.loop is not asyncio.get_running_loop():
+        raise InterfaceError(
+            "The pool belongs to another event loop. Call `await db.close()` in that loop."
+        )
+    await _pool.close()
+
+
+def require_default(alias: str | None) -> None:
+    """Raise NotSupportedError when `alias` is another database than app.db's."""
+    if alias is not None and alias != DEFAULT_DB_ALIAS:
+        raise NotSupportedError(
+            f"app.db serves DATABASES['default'] only, and this is on {alias!r}: drop "
+            f"using({alias!r}), or run it in a thread with sync_to_async()."
+        )
 
 
 def existing_pool() -> pools.Pool | None:
@@ -336,4 +351,5 @@ __all__ = [
     "existing_pool",
     "new_wrapper",
     "open_pool",
+    "require_default",
 ]

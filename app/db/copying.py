@@ -9,7 +9,7 @@ from django.db import DataError
 from django.db.models import QuerySet
 
 from app.db import bridges
-from app.db.connections import DatabaseWrapper, current_wrapper
+from app.db.connections import DatabaseWrapper, current_wrapper, require_default
 from app.db.placeholders import bind
 from app.db.pools import quoted
 from app.db.transactions import atomic, run
@@ -62,6 +62,7 @@ async def copy_out(
     Returns the number of rows. `format` is 'csv', 'text' or 'binary'. Rows are not held in memory.
     """
     queryset = source if isinstance(source, QuerySet) else source._default_manager.all()
+    require_default(queryset.db)
     options = {"format": format} | ({"header": True} if header and format == "csv" else {})
     async with atomic(savepoint=False):
         return await run(_copy_out, queryset, output, options)

@@ -22,7 +22,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db.models import Expression
 
 from app.db import codecs, logs
-from app.db.connections import current_pool, current_session, new_wrapper
+from app.db.connections import current_pool, current_session, new_wrapper, require_default
 from app.db.errors import raise_translated
 from app.db.placeholders import bind
 from app.db.rows import Builder, make_builder
@@ -77,6 +77,7 @@ class Plan:
         limit: int | Marker | None = None,
         offset: int | Marker | None = None,
     ) -> None:
+        require_default(queryset.db)
         wrapper = new_wrapper()
         self.model = queryset.model
         self._compiler = queryset.query.get_compiler(connection=wrapper)

@@ -11,12 +11,12 @@ from functools import wraps
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, NotSupportedError
 from django.db import models as stock
 from django.db.models import manager as stock_managers
 from django.db.models import query as stock_queries
 
 from app.db import bridges
+from app.db.connections import require_default
 from app.db.rows import InstanceIterable
 from app.db.transactions import reading, run
 
@@ -37,20 +37,13 @@ def awaitable(name: str) -> Callable[..., Any]:
     """A coroutine method that runs the method `name` of the same object through the bridge."""
 
     async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        alias = kwargs.get("using") or getattr(self, "db", None)
-        if alias is not None and alias != DEFAULT_DB_ALIAS:
-            raise _wrong_alias(alias)
+        state = getattr(self, "_state", None)  # of an instance, which may have a field `db`
+        own = getattr(self, "db", None) if state is None else state.db
+        require_default(kwargs.get("using") or own)
         return await run(getattr(self, name), *args, **kwargs)
 
     method.__name__ = f"a{name}"
     return method
-
-
-def _wrong_alias(alias: str) -> NotSupportedError:
-    return NotSupportedError(
-        f"app.db serves DATABASES['default'] only, and this is on {alias!r}: drop using({alias!r})"
-        ", or run it in a thread with sync_to_async()."
-    )
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,8 +104,7 @@ class AsyncAccess:
         if self._result_cache is None or (
             self._prefetch_related_lookups and not self._prefetch_done
         ):
-            if (alias := self.db) != DEFAULT_DB_ALIAS:  # type: ignore[attr-defined]
-                raise _wrong_alias(alias)
+            require_default(self.db)  # type: ignore[attr-defined]
             await run(self._fetch_all)
         assert self._result_cache is not None
         for item in self._result_cache:
@@ -171,6 +163,7 @@ async def _iterate_in_chunks(queryset: Any, chunk_size: int) -> AsyncIterator[An
     """`QuerySet.aiterator()`: each row once, at most `chunk_size` of them in memory."""
     if chunk_size <= 0:
         raise ValueError("Chunk size must be strictly positive.")
+    require_default(queryset.db)
     async with reading() as call:
         rows = iter(queryset._iterable_class(queryset, chunked_fetch=True, chunk_size=chunk_size))
         while chunk := await call(lambda: list(islice(rows, chunk_size))):
