@@ -1,22 +1,13 @@
-"""Servers for tests of the way to the database: a proxy that cuts, a PostgreSQL over TCP with TLS,
-PgBouncer.
-"""
+"""Servers for tests of the way to the database: a proxy that cuts, PostgreSQL over TCP with TLS."""
 
 import asyncio
 import contextlib
-import os
-import pwd
-import shutil
-import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
 
 import psycopg
-import pytest
-
-from app.ops import embedded
 
 
 def free_port():
@@ -79,53 +70,6 @@ class Proxy:
             sink.write(data)
             await sink.drain()
         sink.transport.abort()
-
-
-class Server:
-    """A PostgreSQL of a test's own, reached over TCP."""
-
-    def __init__(self, directory, **options):
-        self.directory = Path(directory)
-        self.port = free_port()
-        self.options = options
-        self.process = None
-
-    def make(self):
-        embedded.start(self.directory)
-        embedded.stop(self.directory)
-
-    def allow(self, *lines):
-        (self.directory / "pg_hba.conf").write_text("\n".join(lines) + "\n")
-
-    def start(self):
-        account = embedded._account(self.directory)
-        options = {
-            "listen_addresses": "127.0.0.1",
-            "port": str(self.port),
-            "unix_socket_directories": str(self.directory),
-            "fsync": "off",
-            **self.options,
-        }
-        words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        with (self.directory / "test.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [str(embedded.programs() / "postgres"), "-D", str(self.directory), *words],
-                stdout=log, stderr=log, start_new_session=True, cwd="/", **embedded._as(account),
-            )  # fmt: skip
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with (
-                contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", self.port), 1),
-            ):
-                return
-            time.sleep(0.05)
-        self.process.wait(5)
-        raise AssertionError((self.directory / "test.log").read_text()[-2000:])
-
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)  # at once: clients are dropped
-        self.process.wait(15)
 
 
 def docker(*words):
@@ -191,45 +135,3 @@ def until(call):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
-
-
-@contextlib.contextmanager
-def pgbouncer(directory, entry):
-    """PgBouncer in transaction mode, in front of a server. Yields its port."""
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    if program is None:
-        if os.environ.get("CI"):
-            raise AssertionError("PgBouncer is not installed: apt-get install pgbouncer")
-        pytest.skip("PgBouncer is not installed: apt-get install pgbouncer")
-    port = free_port()
-    settings = Path(directory) / "pgbouncer.ini"
-    password = f" password={entry['PASSWORD']}" if entry["PASSWORD"] else ""
-    settings.write_text(
-        "[databases]\n"
-        f"* = host={entry['HOST']} port={entry['PORT'] or 5432} "
-        f"user={entry['USER']}{password}\n"
-        "[pgbouncer]\n"
-        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 50\n"
-    )
-    account = []
-    if os.getuid() == 0:  # PgBouncer refuses to be root: it is who may reach the server's socket
-        where = Path(entry["HOST"])
-        owner = pwd.getpwuid(where.stat().st_uid).pw_name if where.is_dir() else "nobody"
-        account = ["-u", owner if owner != "root" else "nobody"]
-        settings.chmod(0o644)
-        for parent in settings.parents[:3]:
-            parent.chmod(parent.stat().st_mode | 0o055)
-    process = subprocess.Popen(
-        [program, *account, str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(5)

@@ -14,7 +14,7 @@ from app.db.errors import UnreachableError
 from app.db.pools import Limits
 from app.errors import Unavailable
 from tests.conformance.db.models import Author, Publisher
-from tests.db.servers import Proxy, Server
+from tests.db.servers import Proxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -213,40 +213,3 @@ async def test_idle_connections_are_closed(pool_to):
         await asyncio.sleep(0.3)
         assert pool.statistics()["size"] == 0
         assert await ask() == 1
-
-
-@pytest.mark.timeout(60)
-async def test_a_restart_under_load_fails_what_was_in_flight_only(pool_to, tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("restarted") / "postgres")
-    await asyncio.to_thread(server.make)
-    server.allow("host all all 127.0.0.1/32 trust")
-    await asyncio.to_thread(server.start)
-    changes = {"HOST": "127.0.0.1", "PORT": server.port, "NAME": "postgres", "USER": "postgres"}
-    failures, answers, stop = [], [], asyncio.Event()
-
-    async def client(n):
-        while not stop.is_set():
-            try:
-                answers.append(await ask(n) == n)
-            except OperationalError as error:
-                failures.append(error)
-                await asyncio.sleep(0.02)
-
-    try:
-        async with pool_to(Limits(max_size=4, wait_seconds=2), **changes) as pool:
-            clients = [asyncio.create_task(client(n)) for n in range(20)]
-            await asyncio.sleep(0.3)
-            await asyncio.to_thread(server.stop)
-            await asyncio.sleep(0.2)
-            await asyncio.to_thread(server.start)
-            failures.clear()
-            await asyncio.sleep(0.5)
-            before = len(answers)
-            await asyncio.sleep(0.3)
-            stop.set()
-            await asyncio.gather(*clients)
-            assert len(answers) > before
-            assert all(answers)
-            assert pool.statistics()["in_use"] == 0
-    finally:
-        await asyncio.to_thread(server.stop)
