@@ -38,6 +38,7 @@ class GuardError(AssertionError):
 # Files read the first time they are needed, or when a connection is opened. `any` call is meant.
 _ONCE = [
     ("django/template/loaders/filesystem.py", {"get_contents"}),
+    ("logging/__init__.py", {"emit"}),  # to standard error, which pytest keeps in a file
     ("django/template/utils.py", {"get_app_template_dirs"}),
     ("django/views/csrf.py", {"csrf_failure"}),
     ("pkgutil.py", {"_iter_file_finder_modules"}),  # template tag libraries

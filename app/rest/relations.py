@@ -27,6 +27,8 @@ from rest_framework.relations import (
 from rest_framework.serializers import BaseSerializer, ListSerializer, Serializer
 from rest_framework.utils import html
 
+from app.rest.breathing import Breather
+
 __all__ = [
     "Hyperlink",
     "HyperlinkedIdentityField",
@@ -104,8 +106,10 @@ async def aresolve(serializer: BaseSerializer, data: Any) -> list[RelatedField]:
     The fields returned answer from memory until `release` is called with them.
     """
     targets: dict[RelatedField, tuple[_Target, set[tuple[str, Any]]]] = {}
+    breather = Breather()
     for field, value in _walk(serializer, data, 0):
         _note(field, value, targets)
+        await breather.breathe()
     groups: dict[Any, list[tuple[_Target, set[tuple[str, Any]]]]] = {}
     for target, questions in targets.values():
         groups.setdefault(_group_key(target), []).append((target, questions))
