@@ -10,13 +10,14 @@ PORT ?= 8000
 URL ?= http://127.0.0.1:$(PORT)
 USERS ?= 50
 SECONDS ?= 30
+EXAMPLES ?= 200
 RUN := .venv/bin/python
 TOOL := .venv/bin
 
 # The first of these that is new enough makes .venv. Each is asked: a name on PATH may be a shim of nothing.
 PYTHON ?= python3.13 python3.12 python3.11 python3 python3.14
 
-.PHONY: help up test conformance check lint format types layers test-adversity test-container test-browser screenshots load bench lock clean FORCE
+.PHONY: help up test conformance check lint format types layers test-adversity test-container test-browser screenshots load bench lock schema fuzz clean FORCE
 
 help: ## List every command
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +73,13 @@ lock: .venv/.dev ## Resolve the lock files anew, keeping what still fits (needs 
 	compile -o requirements-container.lock; \
 	compile --extra embedded -c requirements-container.lock -o requirements.lock; \
 	compile --extra embedded --group dev -c requirements.lock -o requirements-dev.lock
+
+schema: .venv/.dev ## Write docs/openapi.yaml anew
+	@DJANGO_SETTINGS_MODULE=settings.test DATABASE_URL=postgresql:///unused \
+		$(RUN) manage.py spectacular --fail-on-warn --validate --file docs/openapi.yaml
+
+fuzz: .venv/.dev ## Fuzz the API by its OpenAPI schema with schemathesis (EXAMPLES=200 an operation)
+	@FUZZ_EXAMPLES=$(EXAMPLES) $(TOOL)/pytest --timeout 7200 tests/openapi/test_fuzz.py
 
 clean: ## Remove the environment, the caches and the tests' database; the data under var/postgres stays
 	@[ ! -x $(RUN) ] || $(RUN) -c 'from pathlib import Path; from app.ops import embedded; \

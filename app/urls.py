@@ -3,11 +3,14 @@
 /                   to the API
 /healthz /readyz    for orchestrators; answered by `app.ops.middleware` before the rest
 /auth/              log in and out, where the browsable API is on
+/api/v1/schema/     the API's description (OpenAPI), where it is on; docs/ and redoc/ show it
 /api/v1/            the API; what it has no view for is answered by `unknown_endpoint`
 """
 
 from typing import Any
 
+from django.apps import apps
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, URLResolver, include, path, re_path, reverse
 from rest_framework.renderers import BrowsableAPIRenderer
@@ -62,6 +65,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
 renderers: Any = api_settings.DEFAULT_RENDERER_CLASSES
 if any(issubclass(renderer, BrowsableAPIRenderer) for renderer in renderers):
     urlpatterns.append(path("auth/", include(accounts.login_urlpatterns)))
+
+if settings.OPENAPI:
+    from app.rest.schema_views import RedocView, SchemaView, SwaggerView
+
+    described = [path("schema/", SchemaView.as_view(), name="schema")]
+    if apps.is_installed("drf_spectacular_sidecar"):
+        described += [
+            path("docs/", SwaggerView.as_view(), name="docs"),
+            path("redoc/", RedocView.as_view(), name="redoc"),
+        ]
+    urlpatterns.insert(1, path("api/v1/", include(described)))
 
 handler400 = error_pages.bad_request
 handler403 = error_pages.permission_denied

@@ -135,8 +135,31 @@ REST_FRAMEWORK = {
         "app.rest.filters.SearchFilter",
         "app.rest.filters.OrderingFilter",
     ],
+    "DEFAULT_SCHEMA_CLASS": "app.rest.schemas.AutoSchema",
     "EXCEPTION_HANDLER": "app.rest.exceptions.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+
+# The API's description at /api/v1/schema/, made by the first request for it, then kept.
+OPENAPI = env.flag("OPENAPI")
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Stowage",
+    "DESCRIPTION": "Fleets of containers: what runs where, what it uses, and how many more fit.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "DEFAULT_GENERATOR_CLASS": "app.rest.schemas.SchemaGenerator",
+    "COMPONENT_SPLIT_REQUEST": True,  # what may be sent is less than what is answered
+    "PARSER_WHITELIST": ["app.rest.parsers.JSONParser", "app.rest.parsers.NDJSONParser"],
+    "ENABLE_DJANGO_DEPLOY_CHECK": False,
+    "ENUM_NAME_OVERRIDES": {
+        "ScopeEnum": "app.accounts.models.Scope",
+        "EngineEnum": "app.fleet.models.Engine",
+        "StateEnum": "app.fleet.models.State",
+    },
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
 }
 
 # Secure transport and cookies. Development, which speaks plain HTTP on loopback, turns them off.

@@ -13,6 +13,8 @@ DATABASES = {
     )
 }
 
+OPENAPI = True
+INSTALLED_APPS += ["drf_spectacular", "drf_spectacular_sidecar"]
 REST_FRAMEWORK["DEFAULT_RENDERER_CLASSES"] = [
     "app.rest.renderers.JSONRenderer",
     "app.rest.renderers.BrowsableAPIRenderer",

@@ -11,6 +11,8 @@ DATABASES = {
 INSTALLED_APPS += ["django.contrib.postgres", "tests.conformance.db"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
+OPENAPI = True
+INSTALLED_APPS += ["drf_spectacular", "drf_spectacular_sidecar"]
 REST_FRAMEWORK["DEFAULT_RENDERER_CLASSES"] = [
     "app.rest.renderers.JSONRenderer",
     "app.rest.renderers.BrowsableAPIRenderer",

@@ -1,0 +1,407 @@
+"""What the OpenAPI schema says of the fleet. Imported by app.rest.schemas when a schema is made."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension, OpenApiViewExtension
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    OpenApiRequest,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_field,
+    extend_schema_view,
+)
+
+from app.fleet import filters, serializers, validation
+from app.fleet.history import RESOLUTIONS
+from app.fleet.ingest import MAX_SAMPLES
+from app.fleet.models import MAX_BYTES, MAX_CPUS
+from app.rest.schemas import Whole
+
+Schema = dict[str, Any]
+
+MAX_ID = 2**63 - 1
+NON_NEGATIVE: Schema = {"type": "integer", "minimum": 0}
+MOMENT: Schema = {"type": "string", "format": "date-time"}
+STRING: Schema = {"type": "string"}
+
+
+def as_ecma(pattern: re.Pattern[str]) -> str:
+    """A pattern of `validation` as JSON Schema reads it: anchored, without comments and spaces."""
+    text = pattern.pattern
+    if pattern.flags & re.VERBOSE:
+        text = "".join(text.split())
+    return "^" + text.removesuffix(r"\Z") + "$"
+
+
+def object_of(properties: Schema, *optional: str, **more: Any) -> Schema:
+    """An object with these properties, all there but the optional ones."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required, **more}
+
+
+def array_of(items: Schema, **more: Any) -> Schema:
+    return {"type": "array", "items": items, **more}
+
+
+STRINGS: Schema = {"type": "object", "additionalProperties": STRING}
+CHECKED: dict[Callable[[Any], list[str]], Schema] = {
+    validation.label_problems: {
+        "type": "object",
+        "maxProperties": validation.MAX_LABELS,
+        "propertyNames": {"pattern": as_ecma(validation.LABEL_KEY)},
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": 255,
+            "pattern": r"^[^\x00-\x1f\x7f]*$",
+        },
+    },
+    validation.observed_label_problems: {
+        "type": "object",
+        "maxProperties": validation.MAX_OBSERVED_LABELS,
+        "propertyNames": {"minLength": 1, "maxLength": 512, "pattern": r"^[^\x00]*$"},
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": validation.MAX_OBSERVED_TEXT,
+            "pattern": r"^[^\x00]*$",
+        },
+    },
+    validation.env_problems: {
+        "type": "object",
+        "maxProperties": validation.MAX_ENV,
+        "propertyNames": {"pattern": as_ecma(validation.ENV_NAME)},
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": validation.MAX_TEXT,
+            "pattern": r"^[^\x00]*$",
+        },
+    },
+    validation.command_problems: {
+        "type": "array",
+        "maxItems": validation.MAX_COMMAND,
+        "items": {"type": "string", "maxLength": validation.MAX_TEXT, "pattern": r"^[^\x00]*$"},
+    },
+}
+
+
+class CheckedFieldExtension(OpenApiSerializerFieldExtension):
+    target_class = "app.fleet.fields.CheckedField"
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> Schema:
+        schema = CHECKED[self.target.problems]
+        if direction == "request":
+            return dict(schema)
+        # What agents observed may be wider than what people may write.
+        return dict(STRINGS) if schema["type"] == "object" else array_of(STRING)
+
+
+class StructureFieldExtension(OpenApiSerializerFieldExtension):
+    target_class = "app.fleet.fields.StructureField"
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> Schema:
+        # It is stored as it was sent, so that it reads as it was written.
+        reference: Schema = auto_schema.resolve_serializer(self.target.structure, "request").ref
+        if self.target.many:
+            return array_of(reference, maxItems=self.target.maximum)
+        return reference
+
+
+class PatternExtension(OpenApiSerializerFieldExtension):
+    """A text with a grammar."""
+
+    target_class = "app.fleet.fields.NameField"
+    pattern = validation.NAME
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> Schema:
+        if direction == "response":
+            return dict(STRING)  # agents name hosts as the hosts are called
+        limits = {"minLength": 1, "maxLength": self.target.max_length}
+        return STRING | limits | {"pattern": as_ecma(self.pattern)}
+
+
+class ImageReferenceExtension(PatternExtension):
+    target_class = "app.fleet.fields.ImageReferenceField"
+    pattern = validation.IMAGE
+
+
+extend_schema_field(array_of(STRING))(filters.LabelFilter)
+
+IF_MATCH = OpenApiParameter(
+    "If-Match",
+    {"type": "string", "pattern": r'^(\*|(W/)?"[^",]*"(, *(W/)?"[^",]*")*)$'},
+    OpenApiParameter.HEADER,
+    description="Versions, each in quotes: the change is made only if the object has one of them.",
+)
+DRY_RUN = OpenApiParameter(
+    "dry_run",
+    {"type": "string", "enum": ["all"]},
+    description="`all`: validate, run, answer as usual, and take everything back.",
+)
+FORCE = OpenApiParameter("force", bool, description="Even while containers are live on the host.")
+ETAG = OpenApiParameter(
+    "ETag",
+    str,
+    OpenApiParameter.HEADER,
+    response=[200, 201],
+    description="The object's version in quotes, for If-Match.",
+)
+
+
+def created(name: str) -> OpenApiResponse:
+    """What a creation answers with: the object, or what it would have been."""
+    dry = object_of({"id": {"type": "null"}}, description="Of a dry run: there is no id.")
+    reference = {"$ref": f"#/components/schemas/{name}"}
+    return OpenApiResponse({"anyOf": [reference, dry]}, description="It was created.")
+
+
+def versioned(name: str, *delete: OpenApiParameter, **actions: Any) -> Callable[[Any], Any]:
+    """Marks a viewset with `VersionedWritesMixin`."""
+    change = extend_schema(parameters=[IF_MATCH, DRY_RUN, ETAG])
+    mark: Callable[[Any], Any] = extend_schema_view(
+        create=extend_schema(parameters=[DRY_RUN, ETAG], responses={201: created(name)}),
+        retrieve=extend_schema(parameters=[ETAG]),
+        update=change,
+        partial_update=change,
+        destroy=extend_schema(parameters=[IF_MATCH, DRY_RUN, *delete]),
+        **actions,
+    )
+    return mark
+
+
+class ViewExtension(OpenApiViewExtension):
+    """Marks the view of `target_class`."""
+
+    target_class = ""
+
+    def mark(self, view: Any) -> Any:
+        raise NotImplementedError
+
+    def view_replacement(self) -> Any:
+        view = type(self.target)(
+            self.target.__name__, (self.target,), {"__doc__": self.target.__doc__}
+        )
+        return self.mark(view)
+
+
+OBSERVED = object_of(
+    {
+        "host": {"type": "integer", "description": "The host's id."},
+        "containers": {
+            "type": "object",
+            "additionalProperties": {"type": "integer"},
+            "description": "The id of each container, by its engine's id.",
+        },
+    }
+)
+
+
+class HostsExtension(ViewExtension):
+    target_class = "app.fleet.views.HostViewSet"
+
+    def mark(self, view: Any) -> Any:
+        observe = extend_schema(responses={200: OpenApiResponse(OBSERVED, description="Stored.")})
+        return versioned("Host", FORCE, observe=observe)(view)
+
+
+class WorkloadsExtension(ViewExtension):
+    target_class = "app.fleet.views.WorkloadViewSet"
+
+    def mark(self, view: Any) -> Any:
+        rollback = extend_schema(
+            parameters=[IF_MATCH, DRY_RUN, ETAG],
+            request=serializers.RollbackSerializer,
+            responses={200: serializers.WorkloadSerializer},
+        )
+        return versioned("Workload", rollback=rollback)(view)
+
+
+class QuotasExtension(ViewExtension):
+    target_class = "app.fleet.quotas.QuotaViewSet"
+
+    def mark(self, view: Any) -> Any:
+        return versioned("Quota")(view)
+
+
+class EventsExtension(ViewExtension):
+    target_class = "app.fleet.views.EventViewSet"
+
+    def mark(self, view: Any) -> Any:
+        gone = OpenApiResponse(
+            {"$ref": "#/components/schemas/Error"},
+            description="What happened after `after` is kept no longer: read the objects anew.",
+        )
+        page = serializers.EventSerializer(many=True)
+        return extend_schema_view(list=extend_schema(responses={200: page, 410: gone}))(view)
+
+
+SAMPLE = object_of(
+    {
+        "container": {"type": "integer", "minimum": 1, "maximum": MAX_ID},
+        "at": MOMENT | {"description": "ISO 8601 with an offset."},
+        "cpu_cores": {"type": "number", "minimum": 0, "maximum": MAX_CPUS},
+        "memory_bytes": {"type": "integer", "minimum": 0, "maximum": MAX_BYTES},
+    },
+    additionalProperties=False,
+)
+SAMPLES: Schema = {"anyOf": [array_of(SAMPLE, maxItems=MAX_SAMPLES), SAMPLE]}
+REJECTED = array_of(
+    object_of(
+        {
+            "index": NON_NEGATIVE | {"description": "The place in the array."},
+            "line": NON_NEGATIVE | {"description": "The line, of NDJSON; the first is 1."},
+            "errors": {"$ref": "#/components/schemas/Errors"},
+        },
+        "index",
+        "line",
+    )
+)
+STORED = object_of({"stored": NON_NEGATIVE, "duplicates": NON_NEGATIVE, "rejected": REJECTED})
+REFUSED: Schema = {
+    "anyOf": [
+        object_of({"detail": STRING, "errors": REJECTED, "stored": {"const": 0}}),
+        {"$ref": "#/components/schemas/Errors"},
+    ]
+}
+NUMBER: Schema = {"type": "number", "minimum": 0}
+HISTORY = object_of(
+    {
+        "since": MOMENT,
+        "until": MOMENT,
+        "resolution": {"enum": list(RESOLUTIONS)},
+        "now": object_of(
+            {
+                "containers": NON_NEGATIVE,
+                "cpu_reservation": NUMBER,
+                "cpu_limit": NUMBER,
+                "cpu_unlimited": NON_NEGATIVE,
+                "memory_reservation_bytes": NON_NEGATIVE,
+                "memory_limit_bytes": NON_NEGATIVE,
+                "memory_unlimited": NON_NEGATIVE,
+            }
+        ),
+        "points": array_of(
+            object_of(
+                {
+                    "at": MOMENT,
+                    "containers": NON_NEGATIVE,
+                    "samples": NON_NEGATIVE,
+                    "cpu_mean": NUMBER,
+                    "cpu_max": NUMBER,
+                    "memory_mean": NUMBER,
+                    "memory_max": NON_NEGATIVE,
+                }
+            )
+        ),
+    },
+    description="With `resolution`: what the samples come to over time.",
+)
+USAGE_PAGE = object_of(
+    {
+        "next": {"type": ["string", "null"], "format": "uri"},
+        "previous": {"type": ["string", "null"], "format": "uri"},
+        "results": array_of(
+            object_of(
+                {
+                    "container": {"type": "integer"},
+                    "at": MOMENT,
+                    "cpu_cores": NUMBER,
+                    "memory_bytes": NON_NEGATIVE,
+                }
+            )
+        ),
+    }
+)
+RESOLUTION = OpenApiParameter(
+    "resolution",
+    {"type": "string", "enum": list(RESOLUTIONS)},
+    description="The use over time, in steps of this, in place of the samples.",
+)
+ON_ERROR = OpenApiParameter(
+    "on_error",
+    {"type": "string", "enum": ["fail", "skip"]},
+    description="`fail`: store all or nothing. `skip`: store the right ones, and list the others.",
+)
+
+
+class UsageExtension(ViewExtension):
+    target_class = "app.fleet.ingest.UsageViewSet"
+
+    def mark(self, view: Any) -> Any:
+        page = OpenApiResponse(
+            Whole(anyOf=[USAGE_PAGE, HISTORY]), description="Samples, or their history."
+        )
+        lines = {"description": "One sample a line, as in the array of the JSON body."}
+        text = {"type": "string"}
+        create = extend_schema(
+            parameters=[ON_ERROR],
+            request={
+                "application/json": OpenApiRequest(SAMPLES),
+                "application/x-ndjson": OpenApiRequest(text | lines),
+            },
+            responses={
+                (200, "application/json"): OpenApiResponse(
+                    STORED, description="With `on_error=skip`: some were rejected."
+                ),
+                (201, "application/json"): OpenApiResponse(STORED, description="All were stored."),
+                (400, "application/json"): OpenApiResponse(
+                    REFUSED, description="At least one sample is wrong: none is stored."
+                ),
+            },
+        )
+        listing = extend_schema(
+            parameters=[RESOLUTION],
+            responses={
+                (200, "application/json"): page,
+                (200, "application/x-ndjson"): Whole(STRING),
+                (200, "text/csv"): Whole(STRING),
+                (200, "image/svg+xml"): Whole(STRING),
+            },
+        )
+        return extend_schema_view(create=create, list=listing)(view)
+
+
+DENSITY: Schema = {"type": "object", "description": "Packing, usage, overcommit and slack."}
+REPORT = object_of(
+    {
+        "at": MOMENT,
+        "window": object_of({"hours": NUMBER, "start": MOMENT, "end": MOMENT}),
+        "policy": {"type": "object", "description": "Every constant of the formulas."},
+        "fleet": object_of(
+            {
+                "hosts": NON_NEGATIVE,
+                "stale_hosts": array_of(STRING),
+                "containers_counted": NON_NEGATIVE,
+                "reason": {"type": ["string", "null"]},
+                "cpu": DENSITY,
+                "memory": DENSITY,
+            }
+        ),
+        "hosts": array_of({"type": "object"}),
+    }
+)
+REPORT_PARAMETERS = [
+    OpenApiParameter("host", str, many=True, description="A host's name or id."),
+    OpenApiParameter("label", str, many=True, description="`key=value` of hosts."),
+    OpenApiParameter(
+        "window_hours", float, description="The span that percentiles look at, in hours."
+    ),
+    OpenApiParameter(
+        "resource", str, enum=["memory", "cpu"], description="What sizes the picture."
+    ),
+    OpenApiParameter("detail", str, enum=["hosts", "containers"]),
+]
+
+
+class DensityExtension(ViewExtension):
+    target_class = "app.fleet.reports.DensityReportView"
+
+    def mark(self, view: Any) -> Any:
+        return extend_schema(
+            parameters=REPORT_PARAMETERS,
+            responses={
+                (200, "application/json"): OpenApiResponse(REPORT, description="The report."),
+                (200, "image/svg+xml"): STRING,
+            },
+        )(view)

@@ -1,0 +1,247 @@
+"""OpenAPI 3.1 of the project's own views: drf-spectacular, told what app.rest does beside DRF.
+
+An operation's errors follow from what it is: what takes a body can be 413 and 415, what takes
+`If-Match` can be 412. What only a domain knows it says in its own module `schemas`, with
+drf-spectacular's extensions. This module and those are imported when a schema is made, and not
+before: a worker that serves none pays nothing for them.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from django import forms
+from django.utils.module_loading import autodiscover_modules
+from drf_spectacular import openapi
+from drf_spectacular.contrib.django_filters import DjangoFilterExtension
+from drf_spectacular.generators import SchemaGenerator as BaseSchemaGenerator
+from drf_spectacular.plumbing import ResolvedComponent, build_parameter_type
+from rest_framework.permissions import AllowAny
+from rest_framework.serializers import BaseSerializer
+
+Schema = dict[str, Any]
+
+MESSAGES: Schema = {
+    "description": "A message, several, or those of the parts by name.",
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"$ref": "#/components/schemas/Messages"}},
+        {
+            "type": "object",
+            "additionalProperties": {"$ref": "#/components/schemas/Messages"},
+        },
+    ],
+}
+COMPONENTS: dict[str, Schema] = {
+    "Error": {
+        "type": "object",
+        "description": "What went wrong, as a sentence, with the remedy.",
+        "properties": {"detail": {"type": "string"}},
+        "required": ["detail"],
+    },
+    "Messages": MESSAGES,
+    "Errors": {
+        "description": "What is wrong with each field, parameter or header, by its name.",
+        "anyOf": MESSAGES["anyOf"][1:],
+    },
+}
+
+# Of each status: its schema, and when it comes.
+ERRORS: dict[int, tuple[str, str]] = {
+    400: ("Errors", "The body, a parameter or a header is not as described."),
+    401: ("Error", "No credential, or one that does not serve."),
+    403: ("Error", "The credential does not reach this far."),
+    404: ("Error", "There is no such object, page or format."),
+    406: ("Error", "None of the types in Accept can be given."),
+    409: ("Errors", "What is asked conflicts with what is stored."),
+    412: ("Error", "The object has changed: its version is not one that If-Match names."),
+    413: ("Error", "The body is too large."),
+    415: ("Error", "The body is of a type that is not read here."),
+    429: ("Error", "Too many requests; Retry-After says when to come again."),
+    503: ("Error", "The database is out of reach; Retry-After says when to come again."),
+}
+RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
+CHALLENGE = {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "How to log in."}}
+HEADERS: dict[int, Schema] = {401: CHALLENGE, 429: RETRY_AFTER, 503: RETRY_AFTER}
+
+
+class Whole(Schema):
+    """The schema of a list's whole answer: it is not put into a page's envelope."""
+
+    _spectacular_annotation = {"many": False}
+
+
+class AutoSchema(openapi.AutoSchema):
+    """One operation of one of app.rest's views."""
+
+    def get_error_codes(self) -> list[int]:
+        """The statuses of the errors that this operation can end with."""
+        view, is_write = self.view, self.method in ("POST", "PUT", "PATCH", "DELETE")
+        parameters = {(one["name"], one["in"]) for one in self._get_parameters()}
+        codes = {404, 406, 503}
+        if view.get_authenticators():
+            codes.add(401)
+        if not any(isinstance(one, AllowAny) for one in view.get_permissions()):
+            codes.add(403)
+        if is_write or {place for _, place in parameters} & {"query", "header"}:
+            codes.add(400)
+        if is_write:
+            codes |= {409, 413, 415}
+        if ("If-Match", "header") in parameters:
+            codes.add(412)
+        if view.throttle_classes:
+            codes.add(429)
+        return sorted(codes)
+
+    def _get_response_bodies(self, direction: Any = "response") -> Schema:
+        responses = super()._get_response_bodies(direction)
+        for code in self.get_error_codes():
+            responses.setdefault(str(code), self._get_error(code))
+        return dict(sorted(responses.items()))
+
+    def _get_error(self, code: int) -> Schema:
+        """The response of that error; shared by all views that answer with JSON alone."""
+        media_types = self.map_renderers("media_type")
+        if media_types != ["application/json"]:
+            return self._build_error(code, media_types)
+        name = HTTPStatus(code).phrase.replace(" ", "")
+        component = ResolvedComponent(
+            name=name,
+            type=ResolvedComponent.RESPONSE,
+            schema=self._build_error(code, media_types),
+            object=name,
+        )
+        self.registry.register_on_missing(component)
+        return component.ref
+
+    def _build_error(self, code: int, media_types: list[str]) -> Schema:
+        name, description = ERRORS[code]
+        reference = {"$ref": f"#/components/schemas/{name}"}
+        content = {
+            media_type: {"schema": reference if is_json(media_type) else {}}
+            for media_type in media_types
+        }
+        response = {"description": description, "content": content}
+        return response | ({"headers": HEADERS[code]} if code in HEADERS else {})
+
+    def _get_filter_parameters(self) -> list[Schema]:
+        parameters: list[Schema] = super()._get_filter_parameters()
+        for one in parameters:
+            if one["name"] == "ordering" and (known := self._get_orderings()):
+                one["schema"] = {"type": "string", "examples": known[:2]}
+                one["description"] = (
+                    "Fields to order by, separated by commas; a minus turns one around. Known are: "
+                    + ", ".join(f"`{name}`" for name in known)
+                    + "."
+                )
+        return parameters
+
+    def _get_orderings(self) -> list[str]:
+        fields = getattr(self.view, "ordering_fields", None) or []
+        return [field if isinstance(field, str) else field[0] for field in fields]
+
+    def _map_serializer(self, serializer: Any, direction: Any, *args: Any, **kwargs: Any) -> Schema:
+        """A request's fields are those that are known: whatever else is there is refused."""
+        schema: Schema = super()._map_serializer(serializer, direction, *args, **kwargs)
+        if direction == "request" and isinstance(serializer, BaseSerializer):
+            schema.setdefault("additionalProperties", False)
+        return schema
+
+
+class FilterExtension(DjangoFilterExtension):
+    """Parameters of django-filter's filters, by their form fields where drf-spectacular would
+    guess. No query is asked for choices.
+    """
+
+    target_class = "app.rest.filters.DjangoFilterBackend"
+    priority = 1
+
+    def resolve_filter_field(
+        self, auto_schema: Any, model: Any, filterset_class: Any, field_name: str, filter_field: Any
+    ) -> list[Schema]:
+        if schema := _of_form_field(filter_field):
+            return [
+                build_parameter_type(
+                    name=field_name,
+                    location="query",
+                    schema=schema,
+                    required=filter_field.extra["required"],
+                    description=filter_field.extra.get("help_text"),
+                )
+            ]
+        parameters: list[Schema] = super().resolve_filter_field(
+            auto_schema, model, filterset_class, field_name, filter_field
+        )
+        return parameters
+
+
+def _of_form_field(filter_field: Any) -> Schema | None:
+    """The schema of a number or a moment; None for what drf-spectacular knows."""
+    kind = filter_field.field_class
+    if issubclass(kind, forms.IntegerField) and not issubclass(kind, forms.FloatField):
+        bounds = {"minimum": "min_value", "maximum": "max_value"}
+        extra = filter_field.extra
+        return {"type": "integer"} | {
+            word: extra[name] for word, name in bounds.items() if extra.get(name) is not None
+        }
+    if issubclass(kind, forms.DateTimeField):
+        return {"type": "string", "format": "date-time"}
+    return None
+
+
+class SchemaGenerator(BaseSchemaGenerator):
+    """drf-spectacular's generator, that reads the `schemas` modules of the installed apps first."""
+
+    paths: Schema | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        autodiscover_modules("schemas")
+        super().__init__(*args, **kwargs)
+        for name, schema in COMPONENTS.items():
+            self.registry.register_on_missing(
+                ResolvedComponent(
+                    name=name, type=ResolvedComponent.SCHEMA, schema=schema, object=name
+                )
+            )
+
+    def parse(self, input_request: Any, public: bool) -> Schema:
+        if self.paths is not None:
+            return self.paths
+        paths: Schema = super().parse(input_request, public)
+        return paths
+
+    def get_schema(self, request: Any = None, public: bool = False) -> Schema:
+        schema: Schema = modernised(super().get_schema(request, public))
+        return schema
+
+    async def aget_schema(self) -> Schema:
+        """The whole schema. The event loop has its turn after each operation."""
+        self._initialise_endpoints()
+        paths: Schema = {}
+        for endpoint in self.endpoints:
+            self.endpoints = [endpoint]
+            for path, operations in self.parse(None, public=True).items():
+                paths.setdefault(path, {}).update(operations)
+            await asyncio.sleep(0)
+        self.paths = paths
+        schema: Schema = self.get_schema(public=True)
+        return schema
+
+
+def modernised(schema: Any) -> Any:
+    """With OpenAPI 3.0's `nullable`, which DRF's paginators write, in the words of 3.1."""
+    if isinstance(schema, list):
+        return [modernised(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {key: modernised(value) for key, value in schema.items()}
+    if result.get("nullable") is True and isinstance(result.get("type"), str):
+        del result["nullable"]
+        result["type"] = [result["type"], "null"]
+    if isinstance(result.get("example"), str) and "type" in result:
+        result["examples"] = [result.pop("example")]
+    return result
+
+
+def is_json(media_type: str) -> bool:
+    return media_type == "application/json" or media_type.endswith("+json")
