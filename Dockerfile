@@ -30,11 +30,12 @@ COPY --from=build /opt/stowage /opt/stowage
 COPY --from=build /srv/stowage /srv/stowage
 WORKDIR /srv/stowage
 
-# The base image comes without bytecode for the standard library. What the API imports is compiled
-# here, once, and not on every start of every container; it also shows that the API can be imported.
+# The base image comes without bytecode for the standard library. What API and agent import is compiled
+# here, once, and not on every start of every container; it also shows that they can be imported.
 RUN SECRET_KEY=$(head -c 48 /dev/urandom | base64) ALLOWED_HOSTS=localhost \
     DATABASE_URL=postgresql://nobody@localhost/nothing PYTHONDONTWRITEBYTECODE= \
-    python -c 'import asgi, uvicorn.main, uvicorn.loops.uvloop, uvicorn.protocols.http.httptools_impl'
+    python -c 'import asgi, app.urls, app.agent.__main__, uvicorn.main, uvicorn.loops.uvloop; \
+               import uvicorn.protocols.http.httptools_impl'
 
 # Mount points of the volumes that hold secrets: a new volume takes over owner and mode.
 RUN install -d -o 10001 -g 10001 /run/stowage /run/stowage-database /run/stowage-agent
