@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 
 from app.db import bridges
 from app.db.connections import DatabaseWrapper, current_wrapper, require_default
+from app.db.links import quoted
 from app.db.placeholders import bind
-from app.db.pools import quoted
 from app.db.transactions import atomic, run
 
 

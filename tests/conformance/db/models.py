@@ -26,12 +26,12 @@ class Author(models.Model):
 
 
 class ActiveManager(models.Manager["ActiveAuthor"]):
-    def get_queryset(self):
+    def get_queryset(self) -> "models.QuerySet[ActiveAuthor]":
         return super().get_queryset().filter(active=True)
 
 
 class ActiveAuthor(Author):
-    objects = ActiveManager()
+    objects = ActiveManager()  # type: ignore[assignment,misc]
 
     class Meta:
         proxy = True
