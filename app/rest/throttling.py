@@ -3,7 +3,7 @@
 Counts live in a store: in this process (`MemoryStore`, each worker for itself), or, where
 `settings.CACHE_URL` names a Redis, in that (`RedisStore`, all workers together). A Redis that
 cannot be reached lets requests pass, and the log says so: a throttle protects the service, it is
-not the service.
+not the service. A throttle that sets DRF's `cache` attribute counts in that cache (`CacheStore`).
 
 An answer says what is left: `RateLimit-Policy: "user";q=100;w=60` and `RateLimit: "user";r=7;t=42`.
 """
@@ -22,6 +22,7 @@ from rest_framework.throttling import BaseThrottle
 __all__ = [
     "AnonRateThrottle",
     "BaseThrottle",
+    "CacheStore",
     "MemoryStore",
     "RedisStore",
     "ScopedRateThrottle",
@@ -101,6 +102,25 @@ class RedisStore:
         await self.client.aclose()
 
 
+class CacheStore:
+    """A Django cache, for a throttle that names one of its own, as DRF counts in it: read, then
+    written, so that requests of one moment may slip through together.
+    """
+
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
+
+    async def hit(
+        self, key: str, limit: int, duration: float, now: float
+    ) -> tuple[bool, list[float]]:
+        history = [made for made in await self.cache.aget(key, []) if made > now - duration]
+        allowed = len(history) < limit
+        if allowed:
+            history.insert(0, now)
+            await self.cache.aset(key, history, duration)
+        return allowed, history
+
+
 store = MemoryStore()
 _stores: dict[str, RedisStore] = {}
 
@@ -129,10 +149,15 @@ class SimpleRateThrottle(drf.SimpleRateThrottle):
         if self.key is None:
             return True
         self.now = self.timer()
-        allowed, self.history = await current_store().hit(
+        allowed, self.history = await self._store().hit(
             self.key, self.num_requests, self.duration, self.now
         )
         return allowed
+
+    def _store(self) -> MemoryStore | RedisStore | CacheStore:
+        if self.cache is drf.SimpleRateThrottle.cache:
+            return current_store()
+        return CacheStore(self.cache)
 
     def rate_limit(self) -> tuple[str, str] | None:
         """The values of RateLimit-Policy and RateLimit, once a request was counted."""

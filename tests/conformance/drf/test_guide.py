@@ -1,7 +1,7 @@
 """What DRF's API guide documents and its own suite does not test, on `app.rest`."""
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import cache, caches
 from django.urls import include, path
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import cache_page
@@ -11,6 +11,7 @@ from app.rest.decorators import action, api_view, authentication_classes, permis
 from app.rest.permissions import AllowAny
 from app.rest.response import Response
 from app.rest.routers import SimpleRouter
+from app.rest.throttling import SimpleRateThrottle
 from app.rest.views import APIView
 from app.rest.viewsets import ViewSet
 
@@ -61,9 +62,25 @@ async def cached_function(request):
     return Counting().count()
 
 
+class CachedThrottle(SimpleRateThrottle):
+    cache = caches.create_connection("default")  # any cache but DRF's default one
+    rate = "1/minute"
+
+    def get_cache_key(self, request, view):
+        return "throttled"
+
+
+class ThrottledView(Counting, APIView):
+    throttle_classes = [CachedThrottle]
+
+    async def get(self, request):
+        return self.count()
+
+
 router = SimpleRouter()
 router.register("viewset", CachedViewSet, basename="viewset")
 urlpatterns = [
+    path("throttled/", ThrottledView.as_view()),
     path("view/", CachedView.as_view()),
     path("dispatch/", CachedDispatch.as_view()),
     path("function/", cached_function),
@@ -80,3 +97,14 @@ async def test_answer_of_a_decorated_view_is_cached(client, url):
     assert first.status_code == 200, first.text
     assert first.json() == second.json()
     assert "max-age" in first["Cache-Control"]
+
+
+@pytest.mark.hops("Django's caches are synchronous inside")
+async def test_throttle_counts_in_the_cache_that_it_names(client):
+    cache.clear()
+    assert (await client.get("/throttled/")).status_code == 200
+    refused = await client.get("/throttled/")
+    assert (refused.status_code, refused["Retry-After"]) == (429, "60")
+    assert len(cache.get("throttled")) == 1
+    cache.clear()
+    assert (await client.get("/throttled/")).status_code == 200
