@@ -22,7 +22,9 @@ class Author(models.Model):
     joined = models.DateField(null=True)
     active = models.BooleanField(default=True)
     mentor = models.ForeignKey("self", models.SET_NULL, null=True, related_name="pupils")
-    awarded = models.ManyToManyField("Book", through="Award", related_name="winners")
+    awarded = models.ManyToManyField(  # type: ignore[var-annotated]
+        "Book", through="Award", related_name="winners"
+    )
 
 
 class ActiveManager(models.Manager["ActiveAuthor"]):
