@@ -7,6 +7,7 @@ from inspect import iscoroutinefunction
 import pytest
 import pytest_asyncio
 
+import asgi  # noqa: F401 - it configures logging, which takes from a running test its caplog
 from app.db.testing import committed, database, django_db_setup, transaction
 from app.rest.test import APIClient
 from app.rest.throttling import store
