@@ -123,6 +123,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def close_if_health_check_failed(self) -> None:
         pass
 
+    def close_if_unusable_or_obsolete(self) -> None:
+        """Django asks this of every connection where a request begins and ends; the pool knows."""
+
     def validate_thread_sharing(self) -> None:
         pass
 

@@ -5,6 +5,7 @@ import logging
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
+from django.core.signals import request_finished, request_started
 from django.db import transaction as stock_transaction
 from django.db.models import signals
 from django.test import override_settings
@@ -171,6 +172,13 @@ async def test_a_slow_query_is_logged_with_its_callers_line(transaction, monkeyp
     assert "test_querysets.py:" in log.text
     assert "pg_sleep" in log.text
     assert db.statistics()["slow_queries"] == before + 1
+
+
+async def test_a_request_that_begins_or_ends_leaves_the_transaction_alone(transaction):
+    await Author.objects.acreate(name="x")
+    for signal in (request_started, request_finished):
+        signal.send(sender=None)
+    assert await Author.objects.acount() == 1
 
 
 async def test_statistics_count(database):
