@@ -16,12 +16,14 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions, status
 from rest_framework.metadata import SimpleMetadata as DRFSimpleMetadata
+from rest_framework.negotiation import DefaultContentNegotiation as DRFContentNegotiation
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import get_view_description, get_view_name, set_rollback
 
 from app.rest.colours import Colour, call, call_function, colour_of
 from app.rest.metadata import SimpleMetadata
+from app.rest.negotiation import DefaultContentNegotiation
 from app.rest.permissions import permits, permits_object
 from app.rest.request import Request
 
@@ -59,6 +61,10 @@ if api_settings.DEFAULT_METADATA_CLASS is DRFSimpleMetadata:
     _metadata_class: Any = SimpleMetadata
 else:
     _metadata_class = api_settings.DEFAULT_METADATA_CLASS
+if api_settings.DEFAULT_CONTENT_NEGOTIATION_CLASS is DRFContentNegotiation:
+    _negotiation_class: Any = DefaultContentNegotiation
+else:
+    _negotiation_class = api_settings.DEFAULT_CONTENT_NEGOTIATION_CLASS
 
 
 class APIView(AdrfAPIView):
@@ -66,6 +72,7 @@ class APIView(AdrfAPIView):
 
     view_is_async = True
     metadata_class = _metadata_class
+    content_negotiation_class = _negotiation_class
     awaited_hooks: tuple[str, ...] = _HOOKS
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
