@@ -16,7 +16,7 @@ for nothing runs in place, and the body is read when somebody asks for it.
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, iscoroutinefunction, sync_to_async
@@ -45,6 +45,7 @@ from django.utils.log import log_response
 from django.utils.module_loading import import_string
 
 from app.rest import lifespan as lifespans
+from app.rest.bodies import Body, Receive, Send
 from app.rest.exceptions import RequestTooLarge
 from app.rest.middleware import Stages, is_native, runs_in_place
 
@@ -52,87 +53,12 @@ logger = logging.getLogger("django.request")
 
 WATCH_AFTER_SECONDS = 0.02
 
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
-
 # Receivers of Django's that look after the connections of the thread they run in: called where a
 # view ran in a thread, passed over on the loop, whose connections are not theirs to close.
 _THREAD_RECEIVERS = {reset_queries, close_old_connections}
 _IN_PLACE_RECEIVERS = {close_caches, base.reset_urlconf}
 # Exceptions whose response is computed; any other is a fault of the server and logged in a thread.
 _COMPUTED_ERRORS = (Http404, PermissionDenied, SuspiciousOperation, BadRequest)
-
-
-class Body:
-    """The body of a request, read from the server when asked for, never beyond `limit` bytes."""
-
-    def __init__(self, scope: dict[str, Any], receive: Receive, limit: int | None) -> None:
-        self.receive = receive
-        self.limit = limit
-        self.complete = asyncio.Event()
-        self.content: bytes | None = None
-        self._length = _content_length(scope)
-        self._reading = asyncio.Lock()
-        self._is_streamed = False
-
-    async def read(self) -> bytes:
-        """The whole body. Raises RequestTooLarge, or RequestAborted when the client left."""
-        if self.content is None:
-            self._check(self._length)
-            async with self._reading:
-                if self.content is None:
-                    self.content = await self._read()
-        return self.content
-
-    async def wait_for_client_to_leave(self) -> bool:
-        """True once the client has left; False if a body too large to read hides that."""
-        try:
-            if self._is_streamed:
-                await self.complete.wait()
-            else:
-                await self.read()
-            return (await self.receive())["type"] == "http.disconnect"
-        except RequestAborted:
-            return True
-        except RequestTooLarge:
-            return False
-
-    async def _read(self) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in self._chunks():
-            size += len(chunk)
-            self._check(size)
-            chunks.append(chunk)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, whatever its size; for views that never hold all of it."""
-        self._is_streamed = True
-        return self._chunks()
-
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        more = not self.complete.is_set()
-        while more:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise RequestAborted
-            more = message.get("more_body", False)
-            if not more:
-                self.complete.set()
-            if message.get("body"):
-                yield message["body"]
-
-    def _check(self, size: int) -> None:
-        if self.limit is not None and size > self.limit:
-            raise RequestTooLarge(self.limit)
-
-
-def _content_length(scope: dict[str, Any]) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
 
 
 class ASGIRequest(DjangoASGIRequest):
