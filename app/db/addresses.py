@@ -74,7 +74,7 @@ def refusal(error: Exception, entry: dict[str, Any], limits: Limits) -> Exceptio
         return OperationalError(f"{error}. Change DATABASE_URL.")
     if isinstance(error, TimeoutError):
         error = TimeoutError(f"no connection within {limits.connect_seconds:g} s")
-    return UnreachableError(f"The database does not answer: {error}")
+    return UnreachableError(f"The database does not answer: {str(error) or type(error).__name__}")
 
 
 def database_entry() -> dict[str, Any]:

@@ -34,16 +34,15 @@ class Proxy:
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._server.close()
+        self.resume()
         self.cut()
-        for task in self._tasks:
-            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # What can go wrong
 
     def cut(self) -> None:
         """Every connection is gone, on both sides, without a goodbye."""
-        for pair in self._pairs:
+        for pair in tuple(self._pairs):
             for writer in pair:
                 writer.transport.abort()
 
@@ -76,8 +75,10 @@ class Proxy:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if self.is_deaf:
+            self._pairs.add((writer, writer))
             with contextlib.suppress(OSError):
                 await reader.read(-1)
+            self._pairs.discard((writer, writer))
             writer.transport.abort()
             return
         try:
