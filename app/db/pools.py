@@ -227,6 +227,14 @@ class Pool:
                 self._give(link)
 
 
+async def hang_up(raw: Any) -> None:
+    """Close a connection in order, or else without a goodbye."""
+    try:
+        await raw.close(timeout=TIDY_SECONDS)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        raw.terminate()
+
+
 __all__ = [
     "CLIENT_ERRORS",
     "Limits",
