@@ -47,6 +47,9 @@ COMPONENTS: dict[str, Schema] = {
 }
 
 # Of each status: its schema, and when it comes.
+RENAMED = {413: "ContentTooLarge", 422: "UnprocessableContent"}
+"""What Python 3.13 calls otherwise than those before it."""
+
 ERRORS: dict[int, tuple[str, str]] = {
     400: ("Errors", "The body, a parameter or a header is not as described."),
     401: ("Error", "No credential, or one that does not serve."),
@@ -104,7 +107,7 @@ class AutoSchema(openapi.AutoSchema):
         media_types = self.map_renderers("media_type")
         if media_types != ["application/json"]:
             return self._build_error(code, media_types)
-        name = HTTPStatus(code).phrase.replace(" ", "")
+        name = RENAMED.get(code) or HTTPStatus(code).phrase.replace(" ", "")
         component = ResolvedComponent(
             name=name,
             type=ResolvedComponent.RESPONSE,
