@@ -41,8 +41,8 @@ async def test_lost_in_a_query(shelf, witness, proxy, way):
         getattr(proxy, way)()
         with pytest.raises(OperationalError, match=r"^The connection to the server was lost: .+$"):
             await task
-        [pid] = await witness.pids("pg_sleep")
-        await witness.terminate(pid)  # the server sleeps on: it looks when it next writes
+        for pid in await witness.pids("pg_sleep"):  # the server may only look when it next writes
+            await witness.terminate(pid)
         await assert_sound(witness)
 
 
