@@ -46,10 +46,10 @@ COMPONENTS: dict[str, Schema] = {
     },
 }
 
-# Of each status: its schema, and when it comes.
 RENAMED = {413: "ContentTooLarge", 422: "UnprocessableContent"}
 """What Python 3.13 calls otherwise than those before it."""
 
+# Of each status: its schema, and when it comes.
 ERRORS: dict[int, tuple[str, str]] = {
     400: ("Errors", "The body, a parameter or a header is not as described."),
     401: ("Error", "No credential, or one that does not serve."),
