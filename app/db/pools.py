@@ -16,6 +16,7 @@ Rules:
 
 import asyncio
 from collections import deque
+from typing import Any
 
 import asyncpg
 from django.db import connections
@@ -23,7 +24,10 @@ from django.db import connections
 from app.db import links, logs
 from app.db.addresses import Limits, connect, database_entry, refusal, time_zone
 from app.db.errors import UnreachableError
-from app.db.links import CLIENT_ERRORS, Link, Result, hang_up, is_cancelling
+from app.db.links import CLIENT_ERRORS, Link, Result, is_cancelling
+
+#: How long the server may take to wind up what was given up; then the connection is closed.
+TIDY_SECONDS = 5.0
 
 
 class Pool:
