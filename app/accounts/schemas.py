@@ -52,6 +52,7 @@ class SessionScheme(OpenApiAuthenticationExtension):
 
 
 class CallerSerializer(UserSerializer):
+    email = serializers.CharField(help_text="An address, or empty.")
     teams = MembershipSerializer(many=True)
     scopes = serializers.ListField(child=serializers.ChoiceField(Scope.choices))
     token = TokenSerializer(allow_null=True)

@@ -9,6 +9,9 @@ from app.fleet.charts import draw_history
 from app.fleet.history import History
 from app.rest.renderers import BaseRenderer, JSONRenderer
 
+SAMPLE = ("container", "at", "cpu_cores", "memory_bytes")
+POINT = ("at", "containers", "samples", "cpu_mean", "cpu_max", "memory_mean", "memory_max")
+
 
 def rows_of(data: Any) -> list[dict[str, Any]]:
     """The points of a history, or the results of a page; an error is a row by itself."""
@@ -17,8 +20,13 @@ def rows_of(data: Any) -> list[dict[str, Any]]:
     return [{"detail": data}]
 
 
+def columns_of(data: Any) -> tuple[str, ...]:
+    """The heading of a table without rows."""
+    return POINT if "points" in data else SAMPLE
+
+
 class NDJSONRenderer(BaseRenderer):
-    """One JSON object a line."""
+    """One JSON object a line. A blank line where there is none: no body would have no type."""
 
     media_type = "application/x-ndjson"
     format = "ndjson"
@@ -28,7 +36,7 @@ class NDJSONRenderer(BaseRenderer):
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
     ) -> bytes:
         renderer = JSONRenderer()
-        return b"".join(renderer.render(row) + b"\n" for row in rows_of(data))
+        return b"".join(renderer.render(row) + b"\n" for row in rows_of(data)) or b"\n"
 
 
 class CSVRenderer(BaseRenderer):
@@ -43,10 +51,9 @@ class CSVRenderer(BaseRenderer):
     ) -> bytes:
         rows = json.loads(JSONRenderer().render(rows_of(data)))
         text = io.StringIO()
-        if rows:
-            table = csv.DictWriter(text, list(rows[0]))
-            table.writeheader()
-            table.writerows(rows)
+        table = csv.DictWriter(text, list(rows[0]) if rows else columns_of(data))
+        table.writeheader()
+        table.writerows(rows)
         return text.getvalue().encode()
 
 

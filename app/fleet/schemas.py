@@ -325,13 +325,20 @@ ON_ERROR = OpenApiParameter(
 )
 
 
+def in_any_form(status: int, schema: Schema, description: str) -> dict[Any, Any]:
+    """A response as JSON, and in the other forms that usage is told in."""
+    forms = [("application/json", schema), ("application/x-ndjson", STRING)]
+    forms += [("text/csv", STRING), ("image/svg+xml", STRING)]
+    return {
+        (status, media_type): OpenApiResponse(Whole(form), description=description)
+        for media_type, form in forms
+    }
+
+
 class UsageExtension(ViewExtension):
     target_class = "app.fleet.ingest.UsageViewSet"
 
     def mark(self, view: Any) -> Any:
-        page = OpenApiResponse(
-            Whole(anyOf=[USAGE_PAGE, HISTORY]), description="Samples, or their history."
-        )
         lines = {"description": "One sample a line, as in the array of the JSON body."}
         text = {"type": "string"}
         create = extend_schema(
@@ -341,23 +348,15 @@ class UsageExtension(ViewExtension):
                 "application/x-ndjson": OpenApiRequest(text | lines),
             },
             responses={
-                (200, "application/json"): OpenApiResponse(
-                    STORED, description="With `on_error=skip`: some were rejected."
-                ),
-                (201, "application/json"): OpenApiResponse(STORED, description="All were stored."),
-                (400, "application/json"): OpenApiResponse(
-                    REFUSED, description="At least one sample is wrong: none is stored."
-                ),
+                **in_any_form(200, STORED, "With `on_error=skip`: some were rejected."),
+                **in_any_form(201, STORED, "All were stored."),
+                **in_any_form(400, REFUSED, "At least one sample is wrong: none is stored."),
             },
         )
+        page: Schema = {"anyOf": [USAGE_PAGE, HISTORY]}
         listing = extend_schema(
             parameters=[RESOLUTION],
-            responses={
-                (200, "application/json"): page,
-                (200, "application/x-ndjson"): Whole(STRING),
-                (200, "text/csv"): Whole(STRING),
-                (200, "image/svg+xml"): Whole(STRING),
-            },
+            responses=in_any_form(200, page, "Samples, or what they come to over time."),
         )
         return extend_schema_view(create=create, list=listing)(view)
 

@@ -7,11 +7,11 @@ fetches before or between, and hands them the results.
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.paginator import InvalidPage
 from django.core.paginator import Paginator as DjangoPaginator
 from rest_framework import pagination as drf
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import BasePagination
 
 from app.rest.representation import as_list
@@ -21,6 +21,7 @@ __all__ = [
     "CursorPagination",
     "LimitOffsetPagination",
     "PageNumberPagination",
+    "SizedMixin",
     "SizedPageNumberPagination",
 ]
 
@@ -56,11 +57,34 @@ class PageNumberPagination(drf.PageNumberPagination):
         return self.page.object_list
 
 
-class SizedPageNumberPagination(PageNumberPagination):
-    """Pages whose size the client may choose, up to a thousand."""
+class SizedMixin:
+    """Pages whose size the client may choose, up to a thousand. What is no size is refused, where
+    DRF gives a page of the default size: a client that misspells it would not learn of it.
+    """
 
     page_size_query_param = "page_size"
     max_page_size = 1000
+
+    def get_page_size(self, request: Any) -> Any:
+        text = request.query_params.get(self.page_size_query_param)
+        if text is not None and not (text.isascii() and text.isdecimal() and text.strip("0")):
+            message = f"Write a whole number from 1 to {self.max_page_size}."
+            raise ValidationError({self.page_size_query_param: [message]})
+        if text is not None and len(text) > len(str(self.max_page_size)):
+            return self.max_page_size
+        return super().get_page_size(request)  # type: ignore[misc]
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)  # type: ignore[misc]
+        for parameter in parameters:
+            if parameter["name"] == self.page_size_query_param:
+                parameter["schema"] = {"type": "integer", "minimum": 1}
+                parameter["description"] = f"At most {self.max_page_size}; more counts as that."
+        return parameters
+
+
+class SizedPageNumberPagination(SizedMixin, PageNumberPagination):
+    """`?page=2&page_size=100`, for whoever asks."""
 
 
 class LimitOffsetPagination(drf.LimitOffsetPagination):
@@ -125,6 +149,6 @@ class CursorPagination(drf.CursorPagination):
             return paginate(_Results(queryset, None), request, view)
         except _Asked as asked:
             results = await as_list(asked.queryset)
-        except (TypeError, ValueError, ValidationError) as exc:
+        except (TypeError, ValueError, DjangoValidationError) as exc:
             raise NotFound(self.invalid_cursor_message) from exc
         return paginate(_Results(queryset, results), request, view)

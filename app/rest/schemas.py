@@ -14,6 +14,7 @@ from django import forms
 from django.utils.module_loading import autodiscover_modules
 from drf_spectacular import openapi
 from drf_spectacular.contrib.django_filters import DjangoFilterExtension
+from drf_spectacular.drainage import has_override
 from drf_spectacular.generators import SchemaGenerator as BaseSchemaGenerator
 from drf_spectacular.plumbing import ResolvedComponent, build_parameter_type
 from rest_framework.permissions import AllowAny
@@ -71,11 +72,11 @@ HEADERS: dict[int, Schema] = {401: CHALLENGE, 429: RETRY_AFTER, 503: RETRY_AFTER
 class Whole(Schema):
     """The schema of a list's whole answer: it is not put into a page's envelope."""
 
-    _spectacular_annotation = {"many": False}
-
 
 class AutoSchema(openapi.AutoSchema):
     """One operation of one of app.rest's views."""
+
+    _is_whole = False
 
     def get_error_codes(self) -> list[int]:
         """The statuses of the errors that this operation can end with."""
@@ -101,6 +102,17 @@ class AutoSchema(openapi.AutoSchema):
         for code in self.get_error_codes():
             responses.setdefault(str(code), self._get_error(code))
         return dict(sorted(responses.items()))
+
+    def _get_response_for_code(self, serializer: Any, *args: Any, **kwargs: Any) -> Schema:
+        self._is_whole = isinstance(getattr(serializer, "response", serializer), Whole)
+        try:
+            response: Schema = super()._get_response_for_code(serializer, *args, **kwargs)
+        finally:
+            self._is_whole = False
+        return response
+
+    def _is_list_view(self, serializer: Any = None) -> bool:
+        return not self._is_whole and bool(super()._is_list_view(serializer))
 
     def _get_error(self, code: int) -> Schema:
         """The response of that error; shared by all views that answer with JSON alone."""
@@ -162,8 +174,9 @@ class FilterExtension(DjangoFilterExtension):
     def resolve_filter_field(
         self, auto_schema: Any, model: Any, filterset_class: Any, field_name: str, filter_field: Any
     ) -> list[Schema]:
-        if schema := _of_form_field(filter_field):
-            return [
+        schema = _of_form_field(filter_field)
+        if schema and not has_override(filter_field, "field"):
+            parameters = [
                 build_parameter_type(
                     name=field_name,
                     location="query",
@@ -172,9 +185,13 @@ class FilterExtension(DjangoFilterExtension):
                     description=filter_field.extra.get("help_text"),
                 )
             ]
-        parameters: list[Schema] = super().resolve_filter_field(
-            auto_schema, model, filterset_class, field_name, filter_field
-        )
+        else:
+            parameters = super().resolve_filter_field(
+                auto_schema, model, filterset_class, field_name, filter_field
+            )
+        if not filter_field.extra["required"]:
+            for parameter in parameters:
+                parameter["allowEmptyValue"] = True  # a form's empty field: not filtered by
         return parameters
 
 
