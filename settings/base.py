@@ -135,13 +135,16 @@ REST_FRAMEWORK = {
         "app.rest.filters.SearchFilter",
         "app.rest.filters.OrderingFilter",
     ],
-    "DEFAULT_SCHEMA_CLASS": "app.rest.schemas.AutoSchema",
     "EXCEPTION_HANDLER": "app.rest.exceptions.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 
 # The API's description at /api/v1/schema/, made by the first request for it, then kept.
+# Where it is off, nothing of drf-spectacular is imported.
 OPENAPI = env.flag("OPENAPI")
+SCHEMA_CLASS = "app.rest.schemas.AutoSchema"
+if OPENAPI:
+    REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"] = SCHEMA_CLASS
 SPECTACULAR_SETTINGS = {
     "TITLE": "Stowage",
     "DESCRIPTION": "Fleets of containers: what runs where, what it uses, and how many more fit.",

@@ -14,6 +14,7 @@ DATABASES = {
 }
 
 OPENAPI = True
+REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"] = SCHEMA_CLASS
 INSTALLED_APPS += ["drf_spectacular", "drf_spectacular_sidecar"]
 REST_FRAMEWORK["DEFAULT_RENDERER_CLASSES"] = [
     "app.rest.renderers.JSONRenderer",

@@ -12,6 +12,7 @@ INSTALLED_APPS += ["django.contrib.postgres", "tests.conformance.db"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 OPENAPI = True
+REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"] = SCHEMA_CLASS
 INSTALLED_APPS += ["drf_spectacular", "drf_spectacular_sidecar"]
 REST_FRAMEWORK["DEFAULT_RENDERER_CLASSES"] = [
     "app.rest.renderers.JSONRenderer",

@@ -1,7 +1,8 @@
 """The API's description: complete, valid, current, and served without a thread or a query."""
 
 import io
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -11,8 +12,10 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from app.rest.schema_views import documents
 from app.rest.test import APIClient
 from app.rest.views import APIView
+from settings import env
+from tests.running import ROOT
 
-SNAPSHOT = Path(__file__).resolve().parent.parent.parent / "docs" / "openapi.yaml"
+SNAPSHOT = ROOT / "docs" / "openapi.yaml"
 MADE_ONCE = pytest.mark.blocks("the first request for a schema makes it, in turns, some long")
 UNDESCRIBED = {"api-root", "schema", "docs", "redoc"}
 
@@ -89,3 +92,23 @@ async def test_reader_takes_all_from_this_server(
     assert "http://" not in page
     assert "https://" not in page
     assert not hops
+
+
+@pytest.mark.timeout(20)
+def test_production_imports_nothing_for_a_schema_that_it_does_not_serve() -> None:
+    script = (
+        "import sys, django; django.setup(); from django.urls import get_resolver;"
+        "get_resolver().url_patterns; print('drf_spectacular' in sys.modules)"
+    )
+    for is_on in (False, True):
+        environment = env.inherited(
+            DJANGO_SETTINGS_MODULE="settings.production",
+            SECRET_KEY="a-secret-key-for-one-test-" + "0123456789" * 4,
+            ALLOWED_HOSTS="api.example",
+            OPENAPI=str(is_on),
+        )
+        command = [sys.executable, "-c", script]
+        answer = subprocess.run(
+            command, cwd=ROOT, env=environment, check=True, text=True, stdout=subprocess.PIPE
+        )
+        assert answer.stdout.strip() == str(is_on)
