@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: What is raised on this side when the other one is gone or speaks strangely.
 CLIENT_ERRORS = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
+#: How long the server may take to wind up what was given up; then the connection is closed.
+TIDY_SECONDS = 5.0
+
 
 @dataclass(slots=True)
 class Result:
@@ -208,11 +211,21 @@ def quoted(kind: Any) -> str:
     return f'"{kind.schema}"."{name}"' + ("[]" if kind.name.endswith("[]") else "")
 
 
+async def hang_up(raw: Any) -> None:
+    """Close a connection in order, or else without a goodbye."""
+    try:
+        await raw.close(timeout=TIDY_SECONDS)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        raw.terminate()
+
+
 __all__ = [
     "CLIENT_ERRORS",
+    "TIDY_SECONDS",
     "Link",
     "Result",
     "Statement",
+    "hang_up",
     "is_cancelling",
     "quoted",
 ]

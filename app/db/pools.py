@@ -16,7 +16,6 @@ Rules:
 
 import asyncio
 from collections import deque
-from typing import Any
 
 import asyncpg
 from django.db import connections
@@ -24,10 +23,7 @@ from django.db import connections
 from app.db import links, logs
 from app.db.addresses import Limits, connect, database_entry, refusal, time_zone
 from app.db.errors import UnreachableError
-from app.db.links import CLIENT_ERRORS, Link, Result, is_cancelling
-
-#: How long the server may take to wind up what was given up; then the connection is closed.
-TIDY_SECONDS = 5.0
+from app.db.links import CLIENT_ERRORS, Link, Result, hang_up, is_cancelling
 
 
 class Pool:
@@ -229,14 +225,6 @@ class Pool:
                 self._discard(link)
             else:
                 self._give(link)
-
-
-async def hang_up(raw: Any) -> None:
-    """Close a connection in order, or else without a goodbye."""
-    try:
-        await raw.close(timeout=TIDY_SECONDS)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        raw.terminate()
 
 
 __all__ = [
