@@ -24,7 +24,7 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, NotSupportedError, conne
 from django.db.backends.postgresql import base, features, operations
 from django.db.utils import ProgrammingError
 
-from app.db import bridges, logs, pools
+from app.db import bridges, links, logs, pools
 from app.db.cursors import Cursor, ServerCursor
 from app.db.errors import raise_translated, translated
 from app.db.placeholders import bind
@@ -220,7 +220,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _rollback(self) -> None:
         if self.connection is not None:
             # Bounded: what led here may be that the server is silent.
-            self.command("ROLLBACK", pools.TIDY_SECONDS)
+            self.command("ROLLBACK", links.TIDY_SECONDS)
 
     def savepoint(self) -> str | None:
         if self.get_autocommit():
@@ -233,7 +233,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def savepoint_rollback(self, sid: str) -> None:
         if self.get_autocommit():
             return
-        self.command(self.ops.savepoint_rollback_sql(sid), pools.TIDY_SECONDS)
+        self.command(self.ops.savepoint_rollback_sql(sid), links.TIDY_SECONDS)
         self.run_on_commit = [hook for hook in self.run_on_commit if sid not in hook[0]]
 
     def savepoint_commit(self, sid: str) -> None:

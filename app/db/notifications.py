@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 from django.db import NotSupportedError
 
-from app.db import pools
+from app.db import links, pools
 from app.db.statements import fetch
 
 LONGEST_PAUSE_SECONDS = 10.0
@@ -82,7 +82,7 @@ async def _next(raw: Any, inbox: Inbox, heartbeat_seconds: float) -> Notificatio
 
 async def _is_alive(raw: Any) -> bool:
     try:
-        async with asyncio.timeout(pools.TIDY_SECONDS):
+        async with asyncio.timeout(links.TIDY_SECONDS):
             await raw.execute("SELECT 1")
     except FAILURES:
         return False

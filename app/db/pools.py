@@ -20,7 +20,7 @@ from collections import deque
 import asyncpg
 from django.db import connections
 
-from app.db import logs
+from app.db import links, logs
 from app.db.addresses import Limits, connect, database_entry, refusal, time_zone
 from app.db.errors import UnreachableError
 from app.db.links import CLIENT_ERRORS, Link, Result, hang_up, is_cancelling
@@ -210,7 +210,7 @@ class Pool:
         back.
         """
         try:
-            async with asyncio.timeout(TIDY_SECONDS):
+            async with asyncio.timeout(links.TIDY_SECONDS):
                 # asyncpg turns jit off while it looks up the types of a table that is new to it.
                 await link.command("ROLLBACK" if link.raw.is_in_transaction() else "RESET jit")
                 if link.raw.is_in_transaction():  # it was BEGIN that was cancelled, too late

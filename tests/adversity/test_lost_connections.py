@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError
 
 from app import db
-from app.db import pools
+from app.db import links
 from app.errors import Unavailable
 from app.rest.test import APIClient
 from tests.adversity.ways import assert_sound, reaching, until
@@ -190,7 +190,7 @@ async def test_silent_server_and_a_caller_who_gives_up(shelf, witness, proxy, mo
     """The caller is let go at once in a query, and within a bound in a transaction; the connection
     is given up.
     """
-    monkeypatch.setattr(pools, "TIDY_SECONDS", 0.3)
+    monkeypatch.setattr(links, "TIDY_SECONDS", 0.3)
 
     async def transact():
         async with db.atomic():
@@ -216,7 +216,7 @@ async def test_silent_server_and_a_caller_who_gives_up(shelf, witness, proxy, mo
 
 
 async def test_closing_with_a_silent_server_is_bounded(witness, proxy, monkeypatch):
-    monkeypatch.setattr(pools, "TIDY_SECONDS", 0.2)
+    monkeypatch.setattr(links, "TIDY_SECONDS", 0.2)
     async with through(proxy):
         await asyncio.gather(*(db.fetch("SELECT pg_sleep(0.02)") for _ in range(8)))
         proxy.stall()

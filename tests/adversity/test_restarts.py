@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
 
 from app import db
-from app.db import pools
+from app.db import links
 from app.errors import Unavailable
 from tests.adversity.interruptions import Interrupted
 from tests.adversity.servers import Server
@@ -184,7 +184,7 @@ async def test_too_many_clients_is_unavailable(server, database):
 
 async def test_listener_notices_a_silent_server(witness, proxy, monkeypatch):
     """No goodbye, no error: it asks, and gets no answer."""
-    monkeypatch.setattr(pools, "TIDY_SECONDS", 0.2)
+    monkeypatch.setattr(links, "TIDY_SECONDS", 0.2)
     heard: list[db.Notification] = []
 
     async def follow():
