@@ -54,7 +54,9 @@ def test_posting_the_form_makes_a_workload_and_deleting_takes_it_away(
     assert number
     page.goto(f"{API}/workloads/{number.group(1)}/")
     page.get_by_role("button", name="DELETE").first.click()
-    page.locator("#deleteModal .btn-danger").click()
+    with page.expect_response(lambda answer: answer.request.method == "DELETE") as deleted:
+        page.locator("#deleteModal .btn-danger").click()
+    assert deleted.value.status < 400
     page.goto(f"{API}/workloads/{number.group(1)}/")
     expect(page.locator("pre.prettyprint").last).to_contain_text("404 Not Found")
 
@@ -93,5 +95,6 @@ def test_logging_out_ends_the_session(page: Page, stowage: Running) -> None:
     log_in(page, stowage)
     page.locator(".navbar .dropdown-toggle").click()
     page.get_by_role("button", name="Log out").or_(page.get_by_role("link", name="Log out")).click()
+    expect(page.get_by_role("link", name="Log in")).to_be_visible()
     page.goto(f"{API}/hosts/")
     expect(page.locator("pre.prettyprint").last).to_contain_text(re.compile("40[13] "))
