@@ -12,8 +12,20 @@ from app.db.testing import committed, database, django_db_setup, transaction
 from app.rest.test import APIClient
 from app.rest.throttling import store
 from tests import guards
+from tests.clients import agent, client_with, reader, writer
 
-__all__ = ["client", "committed", "database", "django_db_setup", "hops", "transaction"]
+__all__ = [
+    "agent",
+    "client",
+    "client_with",
+    "committed",
+    "database",
+    "django_db_setup",
+    "hops",
+    "reader",
+    "transaction",
+    "writer",
+]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.snippets import ROOT, snippets
+from tests import copies
+from tests.docs.snippets import snippets
 
 EXERCISE = textwrap.dedent(
     """
@@ -47,33 +49,21 @@ EXERCISE = textwrap.dedent(
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The files that git tracks, as they stand in the working tree."""
-    names = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    for name in names:
-        if name.startswith(("app/", "settings/", "manage.py", "asgi.py")):
-            target = tmp_path / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((ROOT / name).read_bytes())
+    """The project without the README's own example, which it may have followed already."""
+    copies.make(tmp_path)
+    shutil.rmtree(tmp_path / "app" / "cranes", ignore_errors=True)
+    for name, line in (
+        ("settings/base.py", '    "app.cranes",\n'),
+        ("app/urls.py", "from app.cranes import urls as cranes\n"),
+    ):
+        path = tmp_path / name
+        path.write_text(path.read_text().replace(line, ""))
     return tmp_path
 
 
 @pytest.fixture
 def database_url() -> str:
-    """A database of its own, so that the copy's migrations meet nobody else's."""
-    import psycopg
-
-    server = os.environ["DATABASE_URL"]
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("DROP DATABASE IF EXISTS readme_steps WITH (FORCE)")
-        connection.execute("CREATE DATABASE readme_steps")
-    start, _, options = server.partition("?")
-    return f"{start.rpartition('/')[0]}/readme_steps" + (f"?{options}" if options else "")
+    return copies.database("readme_steps")
 
 
 @pytest.mark.timeout(60)  # a copy of the project, migrated from nothing, in processes of its own

@@ -10,7 +10,7 @@ from app.fleet import services
 from app.fleet.models import Event
 from app.fleet.services.events import Change, record_changes
 from app.rest.test import APIClient
-from tests.fleet.conftest import ClientOf
+from tests.clients import ClientOf
 
 EVENTS = "/api/v1/events/"
 

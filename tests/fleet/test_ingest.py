@@ -13,7 +13,7 @@ from app.fleet import services
 from app.fleet.ingest import MAX_SAMPLES
 from app.fleet.models import Container, Usage
 from app.rest.test import APIClient
-from tests.fleet.conftest import ClientOf
+from tests.clients import ClientOf
 from tests.fleet.samples import container, report
 
 USAGE = "/api/v1/usage/"

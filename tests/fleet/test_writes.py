@@ -8,7 +8,7 @@ import pytest
 from app.fleet import services
 from app.fleet.models import Event, Host, Revision, Workload
 from app.rest.test import APIClient
-from tests.fleet.conftest import ClientOf
+from tests.clients import ClientOf
 
 HOSTS = "/api/v1/hosts/"
 WORKLOADS = "/api/v1/workloads/"
