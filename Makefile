@@ -17,7 +17,7 @@ TOOL := .venv/bin
 # The first of these that is new enough makes .venv. Each is asked: a name on PATH may be a shim of nothing.
 PYTHON ?= python3.13 python3.12 python3.11 python3 python3.14
 
-.PHONY: help up test conformance check lint format types layers test-adversity test-container test-browser screenshots load bench lock schema fuzz clean FORCE
+.PHONY: help up test conformance check lint format types layers test-adversity test-container test-browser screenshots load bench-db lock schema fuzz clean FORCE
 
 help: ## List every command
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,7 +63,7 @@ screenshots: test-browser ## Take the pictures of the docs anew
 load: .venv/.dev ## Put a bounded load on a running Stowage (URL=, USERS=50, SECONDS=30)
 	@$(RUN) -m load --url $(URL) --users $(USERS) --seconds $(SECONDS)
 
-bench: .venv/.dev ## Measure app.db against raw asyncpg and stock Django, in CPU time
+bench-db: .venv/.dev ## Measure app.db against raw asyncpg and stock Django, in CPU time
 	@$(RUN) -m load.bench.db
 
 lock: .venv/.dev ## Resolve the lock files anew, keeping what still fits (needs uv; UPGRADE=1: the newest)
