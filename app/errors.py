@@ -8,6 +8,9 @@ DomainError
 └── Unavailable   a part is gone for now; `retry_after_seconds` says when to try again
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class DomainError(Exception):
     """Base of every error that a service or a query raises on purpose.
@@ -41,12 +44,14 @@ class Conflict(DomainError):  # noqa: N818
 
 
 class Invalid(DomainError):  # noqa: N818
-    """`fields` maps a field's name to its messages; empty when no single field is to blame."""
+    """`fields` maps a field's name to its messages (an item's place to those of its fields); empty
+    when no single field is to blame.
+    """
 
     code = "invalid"
 
     def __init__(
-        self, detail: str, *, code: str | None = None, fields: dict[str, list[str]] | None = None
+        self, detail: str, *, code: str | None = None, fields: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(detail, code=code)
         self.fields = fields or {}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from drf_spectacular.drainage import isolate_view_method
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension, OpenApiViewExtension
 from drf_spectacular.utils import (
     OpenApiParameter,
@@ -17,6 +18,7 @@ from drf_spectacular.utils import (
 from app.fleet import filters, serializers, validation
 from app.fleet.history import RESOLUTIONS
 from app.fleet.ingest import MAX_SAMPLES
+from app.fleet.labelling import LabelChangeSerializer
 from app.fleet.models import MAX_BYTES, MAX_CPUS
 from app.rest.schemas import Whole
 
@@ -170,6 +172,24 @@ def versioned(name: str, *delete: OpenApiParameter, **actions: Any) -> Callable[
     return mark
 
 
+def labelled_in_bulk(view: Any, name: str) -> Any:
+    """Marks a viewset with `BulkLabelsMixin`. `extend_schema_view` knows DRF's actions alone."""
+    items = array_of({"$ref": f"#/components/schemas/{name}"})
+    mark = extend_schema(
+        parameters=[DRY_RUN],
+        request=OpenApiRequest(LabelChangeSerializer(many=True)),
+        responses={
+            200: OpenApiResponse(items, description="The objects, in the order of the list."),
+            412: OpenApiResponse(
+                {"$ref": "#/components/schemas/Errors"},
+                description="Objects whose version is another now, by their place; none changed.",
+            ),
+        },
+    )
+    mark(isolate_view_method(view, "partial_bulk_update"))
+    return view
+
+
 class ViewExtension(OpenApiViewExtension):
     """Marks the view of `target_class`."""
 
@@ -202,7 +222,7 @@ class HostsExtension(ViewExtension):
 
     def mark(self, view: Any) -> Any:
         observe = extend_schema(responses={200: OpenApiResponse(OBSERVED, description="Stored.")})
-        return versioned("Host", FORCE, observe=observe)(view)
+        return labelled_in_bulk(versioned("Host", FORCE, observe=observe)(view), "Host")
 
 
 class WorkloadsExtension(ViewExtension):
@@ -214,7 +234,7 @@ class WorkloadsExtension(ViewExtension):
             request=serializers.RollbackSerializer,
             responses={200: serializers.WorkloadSerializer},
         )
-        return versioned("Workload", rollback=rollback)(view)
+        return labelled_in_bulk(versioned("Workload", rollback=rollback)(view), "Workload")
 
 
 class QuotasExtension(ViewExtension):

@@ -1,9 +1,11 @@
 """The resources under /api/v1/. Reads are QuerySets, writes go through `services`."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from app.fleet import filters, serializers, services
+from app.fleet.labelling import BulkLabelsMixin
 from app.fleet.models import Container, Event, Host, Image, Revision, Workload
 from app.fleet.observations import RelistSerializer, read_relist
 from app.fleet.pagination import EventPagination, PagePagination
@@ -52,7 +54,7 @@ class NestedMixin:
         return queryset
 
 
-class HostViewSet(VersionedWritesMixin, viewsets.ModelViewSet):
+class HostViewSet(VersionedWritesMixin, BulkLabelsMixin, viewsets.ModelViewSet):
     """Machines with an engine. Agents register theirs; `observe/` is an agent's full report."""
 
     queryset = Host.objects.all()
@@ -80,6 +82,9 @@ class HostViewSet(VersionedWritesMixin, viewsets.ModelViewSet):
             host_id=instance.pk, force=flag(self.request, "force"), versions=self.versions()
         )
 
+    async def change_labels(self, changes: Sequence[services.LabelChange]) -> list[Host]:
+        return await services.label_hosts(changes=changes)
+
     @action(detail=False, methods=["post"], serializer_class=RelistSerializer)
     async def observe(self, request: Request) -> Response:
         """An agent's full relist of its host. Idempotent; containers not in it are removed."""
@@ -99,7 +104,7 @@ class ImageViewSet(viewsets.ReadOnlyModelViewSet):
     ordering = ["reference", "digest"]
 
 
-class WorkloadViewSet(VersionedWritesMixin, viewsets.ModelViewSet):
+class WorkloadViewSet(VersionedWritesMixin, BulkLabelsMixin, viewsets.ModelViewSet):
     """Desired state. A change of the spec is a new generation, and leaves a revision."""
 
     queryset = Workload.objects.all()
@@ -122,6 +127,9 @@ class WorkloadViewSet(VersionedWritesMixin, viewsets.ModelViewSet):
             versions=self.versions(),
             **serializer.validated_data,
         )
+
+    async def change_labels(self, changes: Sequence[services.LabelChange]) -> list[Workload]:
+        return await services.label_workloads(changes=changes, changed_by=self.request.user)
 
     @action(detail=True, methods=["post"])
     async def rollback(self, request: Request, **kwargs: Any) -> Response:

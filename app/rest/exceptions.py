@@ -58,6 +58,7 @@ __all__ = [
     "RequestTooLarge",
     "ServiceUnavailable",
     "Throttled",
+    "TooManyItems",
     "UnsupportedMediaType",
     "ValidationError",
     "exception_handler",
@@ -84,6 +85,16 @@ class RequestTooLarge(APIException):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body is larger than {limit} bytes. Send less at a time.")
+
+
+class TooManyItems(APIException):
+    """A list holds more than `limit` items."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_many_items"
+
+    def __init__(self, limit: int, given: int | str) -> None:
+        super().__init__(f"At most {limit} items at a time; got {given}. Send or name fewer.")
 
 
 class ServiceUnavailable(APIException):

@@ -67,6 +67,9 @@ class GenericAPIView(views.APIView, AdrfGenericAPIView):
         "perform_create",
         "perform_update",
         "perform_destroy",
+        "perform_bulk_create",
+        "perform_bulk_update",
+        "perform_bulk_destroy",
     )
     filter_backends = api_settings.DEFAULT_FILTER_BACKENDS
     pagination_class = api_settings.DEFAULT_PAGINATION_CLASS

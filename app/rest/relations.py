@@ -150,7 +150,7 @@ async def _ask(queryset: Any, questions: set[tuple[str, Any]]) -> dict[tuple[str
     answers: dict[tuple[str, Any], list[Any]] = {}
     by_lookup: dict[str, list[Any]] = {}
     for lookup, value in questions:
-        if _is_storable(queryset.model, lookup, value):
+        if is_storable(queryset.model, lookup, value):
             by_lookup.setdefault(lookup, []).append(value)
     for lookup, values in by_lookup.items():
         field = _concrete_field(queryset.model, lookup)
@@ -173,7 +173,7 @@ def _attname(model: Any, lookup: str) -> str:
     return str(field.attname)
 
 
-def _is_storable(model: Any, lookup: str, value: Any) -> bool:
+def is_storable(model: Any, lookup: str, value: Any) -> bool:
     """False for what no row can hold and the server would refuse to compare with."""
     if isinstance(value, str):
         return "\x00" not in value

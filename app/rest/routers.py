@@ -30,6 +30,16 @@ class APIRootView(views.APIView, DRFAPIRootView):
 class SimpleRouter(AdrfSimpleRouter):
     """A viewset's action may also carry adrf's name (`alist`), if it lacks DRF's."""
 
+    def get_routes(self, viewset: Any) -> list[Any]:
+        """DRF's; the list's route takes the methods of `app.rest.bulk` that the viewset has."""
+        bulk = _bulk_actions(viewset)
+        return [
+            route._replace(mapping={**route.mapping, **bulk})
+            if bulk and isinstance(route, Route) and "list" in route.mapping.values()
+            else route
+            for route in super().get_routes(viewset)
+        ]
+
     def get_method_map(self, viewset: Any, method_map: dict[str, str]) -> dict[str, str]:
         bound = {}
         for method, action in method_map.items():
@@ -39,6 +49,14 @@ class SimpleRouter(AdrfSimpleRouter):
             elif hasattr(viewset, twin):
                 bound[method] = twin
         return bound
+
+
+def _bulk_actions(viewset: Any) -> dict[str, str]:
+    """What the viewset's bulk mixins bind on the list's route."""
+    bulk: dict[str, str] = {}
+    for base in viewset.__mro__:
+        bulk = vars(base).get("bulk_actions", {}) | bulk
+    return bulk
 
 
 def _overrides_only_twin(viewset: Any, action: str, twin: str) -> bool:

@@ -20,6 +20,8 @@ from drf_spectacular.plumbing import ResolvedComponent, build_parameter_type
 from rest_framework.permissions import AllowAny
 from rest_framework.serializers import BaseSerializer
 
+from app.rest import bulk_schemas
+
 Schema = dict[str, Any]
 
 MESSAGES: Schema = {
@@ -110,6 +112,26 @@ class AutoSchema(openapi.AutoSchema):
         finally:
             self._is_whole = False
         return response
+
+    def get_operation_id(self) -> str:
+        return bulk_schemas.operation_id(self, super().get_operation_id())
+
+    def get_response_serializers(self) -> Any:
+        return bulk_schemas.responses(self, super().get_response_serializers())
+
+    def get_override_parameters(self) -> Any:
+        return [*super().get_override_parameters(), *bulk_schemas.parameters(self)]
+
+    def _get_request_for_media_type(self, serializer: Any, direction: Any = "request") -> Any:
+        schema, is_required = super()._get_request_for_media_type(serializer, direction)
+        if schema is not None:
+            schema = bulk_schemas.request(self, serializer, schema)
+        return schema, is_required
+
+    def get_filter_backends(self) -> Any:
+        if getattr(self.view, "action", None) == "bulk_destroy":
+            return bulk_schemas.filter_backends(self.view)
+        return super().get_filter_backends()
 
     def _is_list_view(self, serializer: Any = None) -> bool:
         return not self._is_whole and bool(super()._is_list_view(serializer))

@@ -24,6 +24,7 @@ from rest_framework.validators import (
 )
 
 from app.rest.prefetching import aload_related
+from app.rest.uniqueness import known
 
 __all__ = [
     "ProhibitSurrogateCharactersValidator",
@@ -84,6 +85,7 @@ async def acall(validator: Any, value: Any, field: Field) -> None:
         context = (field,) if getattr(validator, "requires_context", False) else ()
         await validator(value, *context)
         return
+    original = validator
     if isinstance(validator, UniqueTogetherValidator):
         await _load_compared(validator, field)
         if validator.condition is not None:
@@ -91,7 +93,8 @@ async def acall(validator: Any, value: Any, field: Field) -> None:
     try:
         _probe(validator, None)(value, field)
     except _Asked as asked:
-        if await asked.queryset.aexists():
+        is_taken = known(original, value, field)
+        if await asked.queryset.aexists() if is_taken is None else is_taken:
             _probe(validator, answer=True)(value, field)
 
 

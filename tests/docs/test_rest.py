@@ -42,4 +42,5 @@ async def test_snippets_of_the_rest_document_do_what_they_say(document, client, 
     response = await client.post("/hosts/", {**again, "name": "c", "memory_bytes": 1})
     assert response.json() == {"non_field_errors": ["A core needs at least 1 MiB."]}
     assert (await client.get("/hosts/?search=b")).json()["results"][0]["neighbours"] == 0
+    assert (await client.patch("/all-hosts/", [{"id": 0}])).json()["0"]["id"]
     assert not hops

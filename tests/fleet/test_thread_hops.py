@@ -27,6 +27,8 @@ REQUESTS: list[tuple[str, str, str, Any, int]] = [
     ("reader", "get", "hosts/{host}/", None, 200),
     ("writer", "put", "hosts/{host}/", HOST, 200),
     ("writer", "patch", "hosts/{host}/", {"cpus": 8}, 200),
+    ("writer", "patch", "hosts/", [{"id": 0}], 400),
+    ("writer", "patch", "workloads/", [{"id": 0}], 400),
     ("writer", "delete", "hosts/{host}/?force=true", None, 204),
     ("agent", "post", "hosts/observe/", observation(), 200),
     ("reader", "get", "hosts/{host}/containers/", None, 200),

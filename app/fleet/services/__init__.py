@@ -1,6 +1,7 @@
 """The writes of the domain: keyword-only coroutines, each one transaction, each with its events."""
 
 from app.fleet.services.hosts import delete_host, register_host, update_host
+from app.fleet.services.labels import LabelChange, label_hosts, label_workloads
 from app.fleet.services.observation import Observed, observe_host
 from app.fleet.services.quotas import create_quota, delete_quota, update_quota
 from app.fleet.services.usage import (
@@ -17,6 +18,7 @@ from app.fleet.services.workloads import (
 )
 
 __all__ = [
+    "LabelChange",
     "Observed",
     "Recorded",
     "Sample",
@@ -26,6 +28,8 @@ __all__ = [
     "delete_host",
     "delete_quota",
     "delete_workload",
+    "label_hosts",
+    "label_workloads",
     "observe_host",
     "record_usage",
     "register_host",

@@ -77,7 +77,7 @@ async def create_workload(
             await workload.asave(force_insert=True)
             await hold_to_quota(workload, before=None)
             await _add_revision(workload, created_by)
-            await record_changes(Change("workload.created", workload.pk, _summary(workload)))
+            await record_changes(Change("workload.created", workload.pk, summary_of(workload)))
     return workload
 
 
@@ -179,17 +179,16 @@ async def _write(
     for change in conditions:
         workload.conditions = change.data["conditions"]
     await record_changes(
-        Change("workload.updated", workload.pk, _summary(workload) | {"changed": sorted(values)}),
+        Change("workload.updated", workload.pk, summary_of(workload) | {"changed": sorted(values)}),
         *conditions,
     )
 
 
 async def _add_revision(workload: Workload, author: AbstractBaseUser | None) -> None:
-    spec = {name: getattr(workload, name) for name in SPEC}
     await Revision.objects.acreate(
         workload=workload,
         number=workload.generation,
-        spec=spec,
+        spec=spec_of(workload),
         created_by_id=getattr(author, "pk", None),
     )
 
@@ -210,7 +209,13 @@ def _facts(workload: Workload) -> Facts:
     return Facts(workload.replicas, workload.generation, workload.observed_generation)
 
 
-def _summary(workload: Workload) -> dict[str, Any]:
+def spec_of(workload: Workload) -> dict[str, Any]:
+    """What a revision holds of the workload as it is."""
+    return {name: getattr(workload, name) for name in SPEC}
+
+
+def summary_of(workload: Workload) -> dict[str, Any]:
+    """What an event tells of the workload."""
     return {
         "name": workload.name,
         "team": workload.team_id,
