@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from app.fleet.policy import DEFAULT, Policy
 
-Counts = Mapping[str, int]
-"""Bucket's number, as JSON has it, to count of samples."""
+Counts = Mapping[str, float]
+"""Bucket's number, as JSON has it, to count (or decayed weight) of samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,16 @@ def memory_buckets(policy: Policy = DEFAULT) -> Buckets:
 def merge(
     hours: Iterable[tuple[datetime, Counts]], *, at: datetime, half_life: timedelta
 ) -> dict[int, float]:
-    """The weights of the buckets over all hours, each hour decayed by its age at `at`."""
-    weights: dict[int, float] = {}
+    """The weights of the buckets over all hours, each hour decayed by its age at `at`.
+
+    Sums are rounded once, so the order of the hours makes no difference, not even in the last bit.
+    """
+    parts: dict[int, list[float]] = {}
     for hour, counts in hours:
         decay = 0.5 ** ((at - hour) / half_life)
         for bucket, count in counts.items():
-            key = int(bucket)
-            weights[key] = weights.get(key, 0.0) + count * decay
-    return weights
+            parts.setdefault(int(bucket), []).append(count * decay)
+    return {bucket: math.fsum(weights) for bucket, weights in parts.items()}
 
 
 def percentile(weights: Mapping[int, float], share: float, buckets: Buckets) -> float | None:

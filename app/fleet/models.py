@@ -15,6 +15,7 @@ from app.fleet.querysets import (
     EventQuerySet,
     HostQuerySet,
     ImageQuerySet,
+    PolicyOverrideQuerySet,
     QuotaQuerySet,
     RevisionQuerySet,
     UsageHourQuerySet,
@@ -209,6 +210,34 @@ class Quota(models.Model):
         return f"quota of team {self.team_id}"
 
 
+class PolicyOverride(models.Model):
+    """A team's or a workload's own values of the policy's constants, by name."""
+
+    team = models.OneToOneField(
+        "accounts.Team", models.CASCADE, null=True, blank=True, related_name="policy"
+    )
+    workload = models.OneToOneField(
+        Workload, models.CASCADE, null=True, blank=True, related_name="policy"
+    )
+    constants = models.JSONField(default=dict, db_default={})
+    version = models.BigIntegerField(default=1, db_default=1, editable=False)
+
+    objects = PolicyOverrideQuerySet.as_manager()
+
+    class Meta:
+        db_table = "fleet_policy_override"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(team__isnull=True) ^ Q(workload__isnull=True),
+                name="policy_override_of_one",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        owner = f"team {self.team_id}" if self.team_id else f"workload {self.workload_id}"
+        return f"policy of {owner}"
+
+
 class Revision(models.Model):
     """An immutable snapshot of a workload's spec, one per generation."""
 
@@ -353,6 +382,67 @@ class UsageHour(models.Model):
 
     def __str__(self) -> str:
         return f"container {self.container_id} at {self.hour:%Y-%m-%dT%H}"
+
+
+class UsageSummary(models.Model):
+    """All that a container used up to the last hour that was rolled up, in one row.
+
+    `cpu_weights` and `memory_weights` are histograms like UsageHour's, decayed to `reference`, the
+    last hour in them. `peaks` maps a day (days since 1970, UTC) to its peaks, [cores, bytes].
+    `startup_memory_bytes` is the most that was used shortly after a start. Kept by
+    `app.fleet.rollups`, in the transaction that rolls an hour up.
+    """
+
+    container = models.OneToOneField(
+        Container, models.DO_NOTHING, primary_key=True, related_name="summary", db_constraint=False
+    )  # ON DELETE CASCADE in the database
+    reference = models.DateTimeField()
+    samples = models.BigIntegerField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    cpu_weights = models.JSONField()
+    memory_weights = models.JSONField()
+    peaks = models.JSONField()
+    startup_memory_bytes = models.BigIntegerField(null=True)
+
+    objects = models.Manager()
+
+    class Meta:
+        db_table = "fleet_usage_summary"
+
+    def __str__(self) -> str:
+        return f"container {self.container_id} until {self.reference:%Y-%m-%dT%H}"
+
+
+class OOMKill(models.Model):
+    """A container was killed for want of memory. Stays when the container is replaced or starts
+    again; goes when the container is forgotten.
+
+    `memory_bytes` is what it had then: its limit, or the highest sample of the hour before where
+    that is higher; null when neither is known.
+    """
+
+    container = models.ForeignKey(
+        Container,
+        models.DO_NOTHING,
+        related_name="oom_kills",
+        db_constraint=False,
+        db_index=False,
+    )  # ON DELETE CASCADE in the database
+    at = models.DateTimeField()
+    memory_bytes = models.BigIntegerField(null=True)
+
+    objects = models.Manager()
+
+    class Meta:
+        db_table = "fleet_oom_kill"
+        constraints = [
+            models.UniqueConstraint(fields=["container", "at"], name="oom_kill_unique"),
+        ]
+        indexes = [models.Index(fields=["at"], name="oom_kill_at")]
+
+    def __str__(self) -> str:
+        return f"container {self.container_id} at {self.at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 class EventCompaction(models.Model):

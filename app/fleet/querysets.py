@@ -50,6 +50,10 @@ class QuotaQuerySet(models.QuerySet):
         )
 
 
+class PolicyOverrideQuerySet(models.QuerySet):
+    pass
+
+
 class RevisionQuerySet(models.QuerySet):
     pass
 

@@ -82,6 +82,16 @@ def compare(
     return Relist(new, changed, gone, seen)
 
 
+def oom_killed(plan: Relist) -> list[Row]:
+    """The reported containers that were OOM-killed since the last report."""
+    killed = [row for row in plan.new if row["oom_killed"]]
+    for change in plan.changed:
+        is_news = not {"oom_killed", "finished_at"}.isdisjoint(change.columns)
+        if change.row["oom_killed"] and is_news:
+            killed.append(change.row)
+    return killed
+
+
 def workload_name(labels: Mapping[str, str]) -> str | None:
     """The name of the workload that a container belongs to, as its labels say."""
     return next((labels[key] for key in WORKLOAD_LABELS if labels.get(key)), None)

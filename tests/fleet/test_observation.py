@@ -55,7 +55,7 @@ async def test_container_that_died_says_so_in_its_event() -> None:
     await services.observe_host(**report())
     died = report(state="exited", exit_code=137, oom_killed=True, observed_at=LATER)
     await services.observe_host(**died)
-    event = await Event.objects.alatest("id")
+    event = await Event.objects.aget(kind="container.state_changed")
     assert (event.data["exit_code"], event.data["oom_killed"]) == (137, True)
     assert (await Container.objects.aget()).version == 2
 

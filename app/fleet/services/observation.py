@@ -73,6 +73,18 @@ HOLD_IMAGES = """
     )
     SELECT id, reference, digest FROM held
 """
+# No sample shows a kill at the limit; without a limit, the last samples are all there is.
+KILLED = """
+    INSERT INTO fleet_oom_kill (container_id, at, memory_bytes)
+    SELECT c.id, k.at, greatest(c.memory_limit_bytes, (
+        SELECT max(u.memory_bytes) FROM fleet_usage u
+        WHERE u.container_id = c.id AND u.at > k.at - interval '1 hour' AND u.at <= k.at
+    ))
+    FROM unnest(%s::text[], %s::timestamptz[]) AS k (engine_id, at)
+        JOIN fleet_container c USING (engine_id)
+    ON CONFLICT (container_id, at) DO NOTHING
+    RETURNING container_id, at, memory_bytes
+"""
 
 
 class Observed(NamedTuple):
@@ -103,10 +115,11 @@ async def observe_host(
             reported = await _resolve(stored_host.pk, images, containers)
             plan = relist.compare(stored, reported, host_id=stored_host.pk, observed_at=observed_at)
             created = await _apply(plan, observed_at)
+            kills = await _record_kills(relist.oom_killed(plan), observed_at)
             workload_changes = await refresh_conditions(
                 workload_ids=_touched(stored, plan), at=observed_at
             )
-            await record_changes(*host_changes, *_changes(plan, created), *workload_changes)
+            await record_changes(*host_changes, *_changes(plan, created), *kills, *workload_changes)
     ids = {key: row["id"] for key, row in stored.items()} | created
     return Observed(stored_host.pk, {row["engine_id"]: ids[row["engine_id"]] for row in reported})
 
@@ -235,6 +248,22 @@ async def _apply(plan: Relist, observed_at: datetime) -> dict[str, int]:
     if plan.seen:
         await db.execute(SEEN, observed_at, plan.seen)
     return created
+
+
+async def _record_kills(killed: Sequence[Row], observed_at: datetime) -> list[Change]:
+    """Remember that these containers were OOM-killed; the events."""
+    if not killed:
+        return []
+    moments = [row["finished_at"] or observed_at for row in killed]
+    rows = await db.fetch(KILLED, [row["engine_id"] for row in killed], moments)
+    return [
+        Change(
+            "container.oom_killed",
+            row["container_id"],
+            {"at": row["at"].isoformat(), "memory_bytes": row["memory_bytes"]},
+        )
+        for row in rows
+    ]
 
 
 def _touched(stored: dict[str, Row], plan: Relist) -> set[int]:

@@ -145,6 +145,9 @@ async def delete_workload(*, workload_id: int, versions: Versions = None) -> Non
             workload = await locked_workload(workload_id, versions)
             await Container.objects.of_workload(workload_id).aupdate(workload=None)
             await db.execute("DELETE FROM fleet_revision WHERE workload_id = %s", workload_id)
+            await db.execute(
+                "DELETE FROM fleet_policy_override WHERE workload_id = %s", workload_id
+            )
             await db.execute("DELETE FROM fleet_workload WHERE id = %s", workload_id)
             await record_changes(Change("workload.deleted", workload_id, {"name": workload.name}))
 

@@ -1,0 +1,172 @@
+"""How much room a container needs: the sizes that headroom and repack plans count with, `rec(w)`.
+
+Each resource of a container is, the first that is known:
+
+    recommended   the reservation that right-sizing recommends for its workload (all replicas'
+                  evidence together), else for the container itself
+    declared      what it reserves now, at least the policy's floor
+    observed      the percentile that would be reserved, of the little that was observed so far
+    floor         the policy's floor
+
+so no container ever has size 0, and none is guessed where its owner or right-sizing says better.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from app import db
+from app.fleet.policies import Policies, fetch_policies
+from app.fleet.policy import DEFAULT, Policy
+from app.fleet.rightsizing import Amounts, Assessment, Evidence, assess, combine
+from app.fleet.rightsizing_queries import NOTHING, Observed, build_evidence, fetch_observed
+from app.fleet.turns import in_turns
+
+CONTAINERS = """
+    SELECT c.id, c.workload_id, w.team_id, c.cpu_reservation, c.cpu_limit,
+        c.memory_reservation_bytes, c.memory_limit_bytes
+    FROM unnest($1::bigint[]) AS chosen (id) JOIN fleet_container c USING (id)
+        LEFT JOIN fleet_workload w ON w.id = c.workload_id
+"""
+WORKLOADS = """
+    SELECT w.id, w.id AS workload_id, w.team_id, w.cpu_reservation, w.cpu_limit,
+        w.memory_reservation_bytes, w.memory_limit_bytes
+    FROM unnest($1::bigint[]) AS chosen (id) JOIN fleet_workload w USING (id)
+"""
+# Replaced replicas are evidence too.
+MEMBERS = """
+    SELECT c.id, c.workload_id
+    FROM unnest($1::bigint[]) AS chosen (id) JOIN fleet_container c ON c.workload_id = chosen.id
+    WHERE c.state <> 'removed' OR c.last_seen_at >= $2::timestamptz - $3::float8 * interval '1 day'
+"""
+
+
+class Size(NamedTuple):
+    """What one container needs; both are above 0. The bases are as the module's table says."""
+
+    cpus: float
+    memory_bytes: int
+    cpu_basis: str
+    memory_basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The containers of workloads, and what is stored of each."""
+
+    by_workload: Mapping[int, tuple[int, ...]]
+    observed: Mapping[int, Observed]
+
+    def evidence(self, container_id: int, *, at: datetime, policy: Policy) -> Evidence:
+        return build_evidence(self.observed.get(container_id, NOTHING), at=at, policy=policy)
+
+    def evidence_of_workload(self, workload_id: int, *, at: datetime, policy: Policy) -> Evidence:
+        ids = self.by_workload.get(workload_id, ())
+        return combine(self.evidence(pk, at=at, policy=policy) for pk in ids)
+
+
+async def fetch_sizes(*, container_ids: Collection[int], at: datetime) -> dict[int, Size]:
+    """The size of each of these containers, by id; ids of no container are left out.
+
+    Six statements, whatever the number of containers; fifteen thousand take some seconds, in turns
+    of 5 ms between which the event loop serves others. Samples since the last full hour count up
+    to `rightsizing_queries.OPEN_MAX` containers (with their workloads'), OOM kills always.
+    """
+    rows = await db.fetch(CONTAINERS, list(container_ids))
+    policies = await fetch_policies()
+    workload_ids = {row["workload_id"] for row in rows if row["workload_id"] is not None}
+    members = await fetch_members(
+        workload_ids=workload_ids,
+        container_ids=[row["id"] for row in rows],
+        policies=policies,
+        at=at,
+    )
+    known: dict[int, Evidence] = {}
+    sizes: dict[int, Size] = {}
+    async for row in in_turns(rows):
+        policy = policies.effective(team_id=row["team_id"], workload_id=row["workload_id"]).policy
+        candidates = [members.evidence(row["id"], at=at, policy=policy)]
+        if (pk := row["workload_id"]) is not None:
+            if pk not in known:
+                known[pk] = members.evidence_of_workload(pk, at=at, policy=policy)
+            candidates.insert(0, known[pk])
+        sizes[row["id"]] = _size(row, candidates, policy)
+    return sizes
+
+
+async def fetch_workload_sizes(*, workload_ids: Collection[int], at: datetime) -> dict[int, Size]:
+    """The size of one replica of each of these workloads, by id; its spec counts as declared."""
+    rows = await db.fetch(WORKLOADS, list(workload_ids))
+    policies = await fetch_policies()
+    members = await fetch_members(
+        workload_ids=[row["id"] for row in rows], policies=policies, at=at
+    )
+    sizes: dict[int, Size] = {}
+    async for row in in_turns(rows):
+        policy = policies.effective(team_id=row["team_id"], workload_id=row["id"]).policy
+        evidence = members.evidence_of_workload(row["id"], at=at, policy=policy)
+        sizes[row["id"]] = _size(row, [evidence], policy)
+    return sizes
+
+
+async def fetch_members(
+    *,
+    workload_ids: Collection[int],
+    policies: Policies,
+    at: datetime,
+    container_ids: Collection[int] = (),
+) -> Members:
+    """What is stored of these containers and of all that belong to these workloads, replaced ones
+    of the window included."""
+    by_workload: dict[int, list[int]] = {}
+    for row in await db.fetch(MEMBERS, list(workload_ids), at, policies.evidence_days):
+        by_workload.setdefault(row["workload_id"], []).append(row["id"])
+    ids = {pk for pks in by_workload.values() for pk in pks}
+    observed = await fetch_observed(sorted(ids.union(container_ids)), at=at)
+    return Members({pk: tuple(ids) for pk, ids in by_workload.items()}, observed)
+
+
+def amounts(row: Mapping[str, Any]) -> tuple[Amounts, Amounts]:
+    """What a row of containers or workloads declares, cpu and memory; Docker's 0 is none."""
+    return (
+        Amounts(row["cpu_reservation"] or None, row["cpu_limit"] or None),
+        Amounts(row["memory_reservation_bytes"] or None, row["memory_limit_bytes"] or None),
+    )
+
+
+def _size(row: Mapping[str, Any], candidates: list[Evidence], policy: Policy = DEFAULT) -> Size:
+    cpu, memory = amounts(row)
+    assessed = [assess(one, cpu=cpu, memory=memory, policy=policy) for one in candidates]
+    cpus, cpu_basis = _amount(
+        [one.cpu.recommended for one in assessed],
+        cpu.reservation,
+        _observed(assessed, "cpu"),
+        policy.cpu_floor_cores,
+    )
+    memory_bytes, memory_basis = _amount(
+        [one.memory.recommended for one in assessed],
+        memory.reservation,
+        _observed(assessed, "memory"),
+        policy.memory_floor_bytes,
+    )
+    return Size(cpus, int(memory_bytes), cpu_basis, memory_basis)
+
+
+def _observed(assessed: list[Assessment], resource: str) -> float | None:
+    name = "p95" if resource == "cpu" else "p90"
+    values = (getattr(one, resource).percentiles[name] for one in assessed)
+    return next((value for value in values if value is not None), None)
+
+
+def _amount(
+    recommended: list[Amounts | None], declared: float | None, observed: float | None, floor: float
+) -> tuple[float, str]:
+    for one in recommended:
+        if one is not None and one.reservation is not None:
+            return one.reservation, "recommended"
+    if declared is not None:
+        return max(declared, floor), "declared"
+    if observed is not None and observed > floor:
+        return observed, "observed"
+    return floor, "floor"
