@@ -39,13 +39,16 @@ NONE = Amounts()
 CPU, MEMORY = histograms.cpu_buckets(), histograms.memory_buckets()
 
 
+Values = Sequence[float]
+
+
 def part(
-    cpu: Sequence[float] = (0.1,),
-    memory: Sequence[float] = (100 * MIB,),
+    cpu: Values = (0.1,),
+    memory: Values = (100 * MIB,),
     at: datetime = NOW,
     times: int = 1,
 ) -> Part:
-    def count(values: Sequence[float], buckets: histograms.Buckets) -> dict[str, float]:
+    def count(values: Values, buckets: histograms.Buckets) -> dict[str, float]:
         counts: dict[str, float] = {}
         for value in values:
             key = str(buckets.find(value))
@@ -56,8 +59,8 @@ def part(
 
 
 def seen(
-    cpu: Sequence[float] = (0.1,),
-    memory: Sequence[float] = (100 * MIB,),
+    cpu: Values = (0.1,),
+    memory: Values = (100 * MIB,),
     days: float = 2,
     **more: Any,
 ) -> Evidence:

@@ -21,7 +21,7 @@ async def observed(*containers: dict[str, Any]) -> dict[str, int]:
     return (await services.observe_host(**values)).containers
 
 
-async def summarise(container_id: int, *, days: float = 3, memory: int = 200 * MIB) -> None:
+async def summarise(container_id: int, *, days: float = 3, memory: int = 400 * MIB) -> None:
     """As if the container had used that for so long."""
     now = timezone.now()
     await UsageSummary.objects.acreate(
@@ -31,7 +31,7 @@ async def summarise(container_id: int, *, days: float = 3, memory: int = 200 * M
         first_at=now - timedelta(days=days),
         last_at=now,
         cpu_weights={"40": 1000.0},
-        memory_weights={"60": 1000.0},
+        memory_weights={"20": 1000.0},
         peaks={str(int(now.timestamp() // 86400)): [0.2, memory]},
     )
 
@@ -71,7 +71,7 @@ async def test_number_of_statements_does_not_grow() -> None:
 async def test_oom_kill_and_policy_count_at_once() -> None:
     workload = await services.create_workload(name="w", image="x")
     ids = await observed(container("a", labels={"stowage.workload": "w"}))
-    await summarise(ids["a"])
+    await summarise(ids["a"], memory=900 * MIB)
 
     async def size() -> Size:
         return (await fetch_sizes(container_ids=[ids["a"]], at=timezone.now()))[ids["a"]]
