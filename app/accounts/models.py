@@ -147,6 +147,13 @@ class Token(models.Model):
     prefix = models.CharField(max_length=12, unique=True, editable=False)
     digest = models.CharField(max_length=64, editable=False)
     scopes = ArrayField(models.CharField(max_length=16, choices=Scope.choices))
+    host_name = models.CharField(
+        max_length=253,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="An agent's: the one host that it may report. Empty for any.",
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -163,6 +170,10 @@ class Token(models.Model):
             CheckConstraint(
                 condition=Q(scopes__len__gt=0, scopes__contained_by=Scope.values),
                 name="token_scopes_known",
+            ),
+            CheckConstraint(
+                condition=Q(host_name="") | Q(scopes=[Scope.AGENT.value]),
+                name="token_of_host_is_agents",
             ),
             CheckConstraint(
                 condition=Q(expires_at__isnull=True) | Q(expires_at__gt=F("created_at")),

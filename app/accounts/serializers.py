@@ -45,6 +45,7 @@ class TokenSerializer(serializers.ModelSerializer):
             "name",
             "prefix",
             "scopes",
+            "host_name",
             "expires_at",
             "last_used_at",
             "revoked_at",

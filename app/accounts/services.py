@@ -85,11 +85,15 @@ async def create_token(
     name: str,
     scopes: Iterable[str],
     expires_at: datetime | None = None,
+    host_name: str = "",
     granted_by: Token | None = None,
 ) -> tuple[Token, str]:
     """A new token and its text, which is shown here and never again.
 
-    Raises Invalid: unknown or no scopes, an expiry in the past. Raises Denied: the user's role does
+    With `host_name` an agent's token reports that host and no other.
+
+    Raises Invalid: unknown or no scopes, an expiry in the past, a host for another scope than
+    agent. Raises Denied: the user's role does
     not reach that far, or the token that asks (`granted_by`) has less or ends sooner: a token that
     was stolen must not make itself a better one.
     """
@@ -105,6 +109,9 @@ async def create_token(
             "The token would have expired already.",
             fields={"expires_at": ["This lies in the past. Give a time to come, or none."]},
         )
+    if host_name and wanted != {Scope.AGENT.value}:
+        reason = "Only a token whose one scope is 'agent' is bound to a host."
+        raise Invalid("The token can't be bound to a host.", fields={"host_name": [reason]})
     if granted_by is not None:
         _check_within(granted_by, wanted, expires_at)
     credential = tokens.generate()
@@ -115,6 +122,7 @@ async def create_token(
         digest=credential.digest,
         scopes=[scope for scope in Scope.values if scope in wanted],
         expires_at=expires_at,
+        host_name=host_name,
     )
     _check_fields(token, references=["user"])
     async with db.atomic():

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import aiohttp
@@ -61,7 +62,10 @@ class Client:
         async with self._session.post(
             self.url + path,
             data=content,
-            headers={"Content-Type": media_type},
+            headers={
+                "Content-Type": media_type,
+                "Date": format_datetime(datetime.now(UTC), usegmt=True),  # tells our clock's skew
+            },
             allow_redirects=False,  # a redirect would carry the token elsewhere
         ) as response:
             answer = await response.content.read(ANSWER_BYTES)

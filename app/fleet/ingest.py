@@ -12,7 +12,7 @@ from app.fleet.pagination import UsagePagination
 from app.fleet.renderers import ChartRenderer, CSVRenderer, NDJSONRenderer
 from app.fleet.samples import Batch, read_batch
 from app.fleet.validation import MAX_AHEAD
-from app.fleet.views import NestedMixin
+from app.fleet.views import NestedMixin, reported_host
 from app.rest import mixins, viewsets
 from app.rest.exceptions import NotFound, ValidationError
 from app.rest.parsers import JSONParser, Lines, NDJSONParser
@@ -68,7 +68,9 @@ class UsageViewSet(NestedMixin, mixins.ListModelMixin, viewsets.GenericViewSet):
         if batch.errors and not skips:
             return _refused(batch, key)
         try:
-            recorded = await services.record_usage(samples=batch.samples, skip_unknown=skips)
+            recorded = await services.record_usage(
+                samples=batch.samples, skip_unknown=skips, only_host=reported_host(request)
+            )
         except services.UnknownContainersError as error:
             batch.reject_containers(error.ids)
             return _refused(batch, key)

@@ -80,6 +80,7 @@ class Host(models.Model):
     engine = models.CharField(max_length=16, choices=Engine.choices, default=Engine.DOCKER)
     engine_version = models.CharField(max_length=64, blank=True, default="", db_default="")
     last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    clock_skew_seconds = models.FloatField(null=True, blank=True, editable=False)
     version = models.BigIntegerField(default=1, db_default=1, editable=False)
     created_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
     updated_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)

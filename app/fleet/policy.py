@@ -31,6 +31,8 @@ class Policy:
     """Silence after which a host or a container is stale: twelve of the agent's rounds. Own."""
     clock_ahead_seconds: float = 300.0
     """How far ahead a host's clock may run: ingest refuses what is later. Own."""
+    clock_skew_seconds: float = 30.0
+    """From which difference on a host's clock counts as wrong. The agent's own bound."""
     use_percentile: float = 0.95
     """The percentile of use behind slack and behind every stand-in. KRR's for cpu; VPA's upper."""
 

@@ -61,6 +61,7 @@ class HostSerializer(serializers.ModelSerializer):
             "engine",
             "engine_version",
             "last_seen_at",
+            "clock_skew_seconds",
             "version",
             "created_at",
             "updated_at",

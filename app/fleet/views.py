@@ -1,8 +1,12 @@
 """The resources under /api/v1/. Reads are QuerySets, writes go through `services`."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
+
+from django.utils import timezone
 
 from app.fleet import filters, serializers, services
 from app.fleet.labelling import BulkLabelsMixin
@@ -27,6 +31,23 @@ def flag(request: Request, name: str) -> bool:
     if text not in TRUE | FALSE:
         raise ValidationError({name: ["Not a boolean. Write true or false."]})
     return text in TRUE
+
+
+def reported_host(request: Request) -> str:
+    """The host that the token is bound to; empty for any."""
+    return getattr(request.auth, "host_name", "")
+
+
+def clock_skew(request: Request, now: datetime) -> float | None:
+    """How many seconds the sender's clock is ahead, by the request's Date (RFC 9110, 6.6.1).
+
+    A Date that is missing, or none, tells nothing.
+    """
+    try:
+        sent_at = parsedate_to_datetime(request.headers.get("Date", ""))
+        return round((sent_at - now).total_seconds(), 1)
+    except (TypeError, ValueError):
+        return None
 
 
 class Gone(APIException):
@@ -88,7 +109,12 @@ class HostViewSet(VersionedWritesMixin, BulkLabelsMixin, viewsets.ModelViewSet):
     @action(detail=False, methods=["post"], serializer_class=RelistSerializer)
     async def observe(self, request: Request) -> Response:
         """An agent's full relist of its host. Idempotent; containers not in it are removed."""
-        observed = await services.observe_host(**await read_relist(request.data))
+        relist = await read_relist(request.data)
+        observed = await services.observe_host(
+            **relist,
+            clock_skew_seconds=clock_skew(request, timezone.now()),
+            only_host=reported_host(request),
+        )
         return Response({"host": observed.host_id, "containers": observed.containers})
 
 

@@ -11,7 +11,7 @@ from app.accounts.models import Token, User
 from app.errors import Conflict, Denied, DomainError, Invalid, NotFound
 from app.rest.test import APIClient
 
-TOKEN_DEFAULTS = {"name": "ci", "expires_in_days": None}
+TOKEN_DEFAULTS = {"name": "ci", "expires_in_days": None, "host": ""}
 
 
 async def _run(name: str, /, **options: Any) -> str:
@@ -32,7 +32,9 @@ async def test_created_token_is_printed_alone_and_works(client: APIClient, opera
 
 @pytest.mark.asyncio
 async def test_days_are_counted_from_now(operator: User) -> None:
-    await _run("create_token", user="ada", scopes=["read"], name="ci", expires_in_days=0.5)
+    await _run(
+        "create_token", user="ada", scopes=["read"], **TOKEN_DEFAULTS | {"expires_in_days": 0.5}
+    )
     token = await Token.objects.aget()
     assert token.expires_at is not None
     assert 11.9 < (token.expires_at - token.created_at).total_seconds() / 3600 < 12.1

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.sessions.models import Session
 
 from app import db
@@ -223,9 +223,8 @@ async def test_a_weaker_hash_is_renewed_at_login(
 ) -> None:
     md5 = "django.contrib.auth.hashers.MD5PasswordHasher"
     settings.PASSWORD_HASHERS = [md5, "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
-    await User.objects.filter(pk=operator.pk).aupdate(
-        password=make_password(PASSWORD, hasher="pbkdf2_sha256")
-    )
+    quick = PBKDF2PasswordHasher().encode(PASSWORD, "salt", iterations=1)
+    await User.objects.filter(pk=operator.pk).aupdate(password=quick)
     await _log_in(browser)
     assert (await User.objects.aget(pk=operator.pk)).password.startswith("md5$")
     assert (await browser.get(ME)).status_code == 200

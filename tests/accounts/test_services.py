@@ -125,6 +125,18 @@ async def test_expiry_in_the_past_is_invalid(operator: User) -> None:
     assert "expires_at" in caught.value.fields
 
 
+async def test_only_an_agents_token_is_bound_to_a_host(operator: User) -> None:
+    with pytest.raises(Invalid) as caught:
+        await services.create_token(
+            user=operator, name="ci", scopes=["agent", "read"], host_name="a"
+        )
+    assert list(caught.value.fields) == ["host_name"]
+    token, _ = await services.create_token(
+        user=operator, name="agent", scopes=["agent"], host_name="a"
+    )
+    assert (await Token.objects.aget(pk=token.pk)).host_name == "a"
+
+
 async def test_a_token_cannot_make_one_with_more_scopes_or_a_longer_life(operator: User) -> None:
     end = timezone.now() + timedelta(days=1)
     granting, _ = await services.create_token(
@@ -184,6 +196,7 @@ async def test_use_is_recorded_at_most_once_a_minute(operator: User) -> None:
         ("digest", "not a digest"),
         ("scopes", []),
         ("scopes", ["admin"]),
+        ("host_name", "a host, for a token that reads"),
         ("expires_at", timezone.now() - timedelta(days=1)),
     ],
 )

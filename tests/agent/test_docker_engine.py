@@ -30,7 +30,7 @@ MIB = 2**20
 COST_CONTAINERS = 50
 COST_SECONDS = 30
 MOST_CORES = 0.01
-MOST_RSS_BYTES = 48 * MIB
+MOST_OWN_BYTES = 30_000_000
 
 
 async def docker(*arguments: str) -> str:
@@ -162,6 +162,7 @@ async def test_cost_with_fifty_containers(source, capsys):
             "AGENT_SOURCE": "docker",
             "STOWAGE_URL": api.url,
             "STOWAGE_TOKEN": "stw_ab_secret",
+            "SSL_CERT_FILE": "/dev/null",  # as the compose file has it: no TLS, no certificates
         },
     )
     try:
@@ -170,7 +171,7 @@ async def test_cost_with_fifty_containers(source, capsys):
         stored = len(api.usage)
         await asyncio.sleep(COST_SECONDS)
         cores = (cpu_seconds(process.pid) - before) / COST_SECONDS
-        pss, rss = memory_bytes(process.pid)
+        own, rss = memory_bytes(process.pid)
         samples = len(api.usage) - stored
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 10) == 0
@@ -181,11 +182,11 @@ async def test_cost_with_fifty_containers(source, capsys):
     with capsys.disabled():
         print(
             f"\nagent, {COST_CONTAINERS} containers: {cores:.2%} of a core, "
-            f"RSS {rss / MIB:.1f} MiB, PSS {pss / MIB:.1f} MiB"
+            f"RSS {rss / MIB:.1f} MiB, of which its own {own / MIB:.1f} MiB"
         )
     assert samples >= COST_CONTAINERS * (COST_SECONDS // 5 - 1)
     assert cores < MOST_CORES
-    assert rss < MOST_RSS_BYTES
+    assert own < MOST_OWN_BYTES
 
 
 def cpu_seconds(pid: int) -> float:
@@ -194,7 +195,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_bytes(pid: int) -> tuple[int, int]:
-    """PSS, which counts in parts what this test's own Python shares, and RSS, which counts all."""
+    """What no other process shares (this test's own Python is another), and RSS, which is all."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     fields = {line.split()[0]: int(line.split()[1]) * 1024 for line in lines[1:]}
-    return fields["Pss:"], fields["Rss:"]
+    return fields["Private_Clean:"] + fields["Private_Dirty:"], fields["Rss:"]

@@ -12,6 +12,7 @@ import pytest_asyncio
 from django.db import connections
 
 from app.accounts import services as accounts
+from app.accounts.models import User
 from app.agent.agents import Agent, Pace
 from app.agent.clients import Client
 from app.agent.observations import Container, Host, Image, Observation, Sample, moment
@@ -244,7 +245,16 @@ async def test_api_that_goes_and_comes_back_has_lost_nothing(run, server, number
 
 async def test_several_agents_share_one_api_that_goes_and_comes_back(run, server):
     fleets = [Fleet(f"dock-{number}") for number in range(2, 7)]
-    agents = [run.start(fleet) for fleet in fleets]
+    user = await User.objects.aget(username="agents")
+    tokens = [
+        (
+            await accounts.create_token(
+                user=user, name=fleet.host_name, scopes=["agent"], host_name=fleet.host_name
+            )
+        )[1]
+        for fleet in fleets
+    ]
+    agents = [run.start(fleet, token) for fleet, token in zip(fleets, tokens, strict=True)]
     await until(lambda: all(agent.outbox.acknowledged >= 4 for agent in agents), 15)
     await server.stop(signal.SIGKILL)
     await asyncio.sleep(1.0)
@@ -252,7 +262,9 @@ async def test_several_agents_share_one_api_that_goes_and_comes_back(run, server
     given = sum(len(fleet.given) for fleet in fleets)
     await until(lambda: sum(agent.outbox.acknowledged for agent in agents) >= given, 20)
     await run.stop()
-    assert await models.Host.objects.acount() == 5
+    skews = [host.clock_skew_seconds async for host in models.Host.objects.all()]
+    assert len(skews) == 5
+    assert all(skew is not None and abs(skew) < 5 for skew in skews), skews
     assert [agent.outbox.dropped for agent in agents] == [0] * 5
     assert await stored() == {sample for fleet in fleets for sample in fleet.given}
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from django.db.models import F, Q
 
 from app import db
-from app.fleet import relist
+from app.errors import Denied
+from app.fleet import policy, relist
 from app.fleet.models import Container, Host, State, Workload
 from app.fleet.relist import Changed, Relist, Row
 from app.fleet.services.conditions import refresh_conditions
@@ -100,15 +101,27 @@ async def observe_host(
     observed_at: datetime,
     images: Sequence[Row] = (),
     containers: Sequence[Row] = (),
+    clock_skew_seconds: float | None = None,
+    only_host: str = "",
 ) -> Observed:
     """Store a host's full relist. Containers of the host that the list lacks become 'removed'.
 
-    The dictionaries are as the agent sends them, validated. Raises Conflict when another host
-    reports the same containers at the same moment.
+    The dictionaries are as the agent sends them, validated. `clock_skew_seconds` is how far the
+    host's clock is ahead, where that is known; `only_host` the one host that may be reported.
+    Raises Denied for another, and Conflict when another host reports the same containers at the
+    same moment.
     """
+    if only_host and host["name"] != only_host:
+        raise Denied(
+            f"This token is bound to the host {only_host!r}, and reports {host['name']!r}. Give"
+            " that agent a token of its own, or correct its AGENT_HOST_NAME.",
+            code="other_host",
+        )
     with conflicts():
         async with db.atomic():
-            stored_host, host_changes, is_late = await _observe_host(host, observed_at)
+            stored_host, host_changes, is_late = await _observe_host(
+                host, observed_at, clock_skew_seconds
+            )
             stored = await _stored_containers(stored_host.pk, containers)
             if is_late:
                 return Observed(stored_host.pk, {key: row["id"] for key, row in stored.items()})
@@ -125,13 +138,16 @@ async def observe_host(
 
 
 async def _observe_host(
-    values: dict[str, Any], observed_at: datetime
+    values: dict[str, Any], observed_at: datetime, clock_skew_seconds: float | None
 ) -> tuple[Host, list[Change], bool]:
     """The host's row, locked and brought up to date; the events; whether the report is late."""
     locked = Host.objects.select_for_update(no_key=True).filter(name=values["name"])
     host = await locked.afirst()
     if host is None:
-        defaults = values | {"last_seen_at": observed_at}
+        defaults = values | {
+            "last_seen_at": observed_at,
+            "clock_skew_seconds": clock_skew_seconds,
+        }
         host, is_new = await Host.objects.aget_or_create(name=values["name"], defaults=defaults)
         if is_new:
             return host, [Change("host.created", host.pk, dict(values))], False
@@ -142,10 +158,20 @@ async def _observe_host(
     await Host.objects.filter(pk=host.pk).aupdate(
         **differing,
         last_seen_at=observed_at,
+        clock_skew_seconds=clock_skew_seconds,
         version=host.version + bool(differing),
         updated_at=observed_at if differing else host.updated_at,
     )
-    return host, [Change("host.updated", host.pk, differing)] if differing else [], False
+    changes = [Change("host.updated", host.pk, differing)] if differing else []
+    if is_skewed(clock_skew_seconds) != is_skewed(host.clock_skew_seconds):
+        skew = {"clock_skew_seconds": clock_skew_seconds}
+        changes.append(Change("host.clock_changed", host.pk, {"name": host.name, **skew}))
+    return host, changes, False
+
+
+def is_skewed(seconds: float | None) -> bool:
+    """Whether a host's clock is wrong by more than the policy lets pass."""
+    return abs(seconds or 0.0) > policy.DEFAULT.clock_skew_seconds
 
 
 async def _stored_containers(host_id: int, containers: Sequence[Row]) -> dict[str, Row]:

@@ -24,7 +24,9 @@ STORE = """
         DELETE FROM fleet_usage_staging RETURNING container_id, at, cpu_cores, memory_bytes
     ), known AS MATERIALIZED (
         SELECT id FROM fleet_container
-        WHERE id IN (SELECT container_id FROM batch) ORDER BY id FOR KEY SHARE
+        WHERE id IN (SELECT container_id FROM batch)
+            AND (%s::text = '' OR host_id = (SELECT id FROM fleet_host WHERE name = %s::text))
+        ORDER BY id FOR KEY SHARE
     ), stored AS (
         INSERT INTO fleet_usage (container_id, at, cpu_cores, memory_bytes)
         SELECT container_id, at, cpu_cores, memory_bytes
@@ -69,14 +71,17 @@ class UnknownContainersError(Invalid):
         self.ids = ids
 
 
-async def record_usage(*, samples: Sequence[Sample], skip_unknown: bool = False) -> Recorded:
+async def record_usage(
+    *, samples: Sequence[Sample], skip_unknown: bool = False, only_host: str = ""
+) -> Recorded:
     """Store samples once each, however often and in whatever order they come.
 
     Raises UnknownContainersError, with nothing stored, when a container isn't known; with
-    `skip_unknown` the samples of the known ones are stored.
+    `skip_unknown` the samples of the known ones are stored. With `only_host` those of that host
+    are known, and no others.
     """
     try:
-        return await _store(samples, skip_unknown)
+        return await _store(samples, skip_unknown, only_host)
     except IntegrityError:
         # The day has no partition yet (the clock of this server stood, or maintenance did).
         await partitions.maintain_partitions(
@@ -84,14 +89,14 @@ async def record_usage(*, samples: Sequence[Sample], skip_unknown: bool = False)
             keep_days=partitions.keep_days(),
             ahead_days=partitions.AHEAD_DAYS,
         )
-        return await _store(samples, skip_unknown)
+        return await _store(samples, skip_unknown, only_host)
 
 
-async def _store(samples: Sequence[Sample], skip_unknown: bool) -> Recorded:
+async def _store(samples: Sequence[Sample], skip_unknown: bool, only_host: str) -> Recorded:
     async with db.atomic():
         await db.execute(STAGING)
         await db.copy_in("fleet_usage_staging", columns=list(Sample._fields), records=samples)
-        (row,) = await db.fetch(STORE)
+        (row,) = await db.fetch(STORE, only_host, only_host)
         unknown = frozenset(row["unknown"])
         if unknown and not skip_unknown:
             raise UnknownContainersError(unknown)

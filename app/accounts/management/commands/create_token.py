@@ -23,6 +23,7 @@ class Command(AsyncCommand):
             help="read, write or agent; repeat for several.",
         )
         parser.add_argument("--name", default="created on the command line", help="What it is for.")
+        parser.add_argument("--host", default="", help="The one host that an agent's may report.")
         parser.add_argument("--expires-in-days", type=float, help="Without it, it never expires.")
 
     async def ahandle(self, **options: Any) -> None:
@@ -34,6 +35,7 @@ class Command(AsyncCommand):
             user=user,
             name=options["name"],
             scopes=options["scopes"],
+            host_name=options["host"],
             expires_at=None if days is None else timezone.now() + timedelta(days=days),
         )
         self.stdout.write(text)
