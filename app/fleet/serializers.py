@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.apps import apps
 from rest_framework import serializers as plain
 
 from app.fleet import validation
@@ -66,6 +67,9 @@ class HostSerializer(serializers.ModelSerializer):
             "created_at",
             "updated_at",
         ]
+        reads = {
+            "allocatable": ["cpus", "memory_bytes", "reserved_cpus", "reserved_memory_bytes"],
+        }
 
     async def avalidate_name(self, value: str) -> str:
         taken = Host.objects.filter(name=value)
@@ -138,6 +142,15 @@ class UpdatePolicySerializer(Structure):
     failure_action = plain.ChoiceField(["pause", "continue", "rollback"], default="pause")
 
 
+class TeamSerializer(serializers.ModelSerializer):
+    """A team in place of its key. Teams belong to accounts, which this app does not import."""
+
+    class Meta:
+        model = apps.get_model("accounts", "Team")
+        fields = ["id", "name", "slug"]
+        read_only_fields = fields
+
+
 class WorkloadSerializer(serializers.ModelSerializer):
     name = NameField(max_length=63)
     image = ImageReferenceField()
@@ -178,6 +191,7 @@ class WorkloadSerializer(serializers.ModelSerializer):
         read_only_fields = ["generation", "observed_generation", "conditions", "version"]
         # The form asks for the team's id: a list of all teams would be a query more.
         extra_kwargs = {"team": {"style": {"base_template": "input.html"}}}
+        expandable_fields = {"team": TeamSerializer}
         validators: list[Any] = []  # see `avalidate`: without a team, names are unique too
 
     def validate_ports(self, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -227,6 +241,7 @@ class QuotaSerializer(serializers.ModelSerializer):
             "version",
         ]
         read_only_fields = ["version"]
+        expandable_fields = {"team": TeamSerializer}
         extra_kwargs = {"team": {"style": {"base_template": "input.html"}}}
 
     def validate_team(self, value: Any) -> Any:
@@ -246,6 +261,7 @@ class RevisionSerializer(serializers.ModelSerializer):
         model = Revision
         fields = ["id", "workload", "number", "spec", "created_at", "created_by"]
         read_only_fields = fields
+        expandable_fields = {"workload": WorkloadSerializer}
 
 
 class ContainerSerializer(serializers.ModelSerializer):
@@ -276,6 +292,11 @@ class ContainerSerializer(serializers.ModelSerializer):
             "version",
         ]
         read_only_fields = fields
+        expandable_fields = {
+            "host": HostSerializer,
+            "workload": WorkloadSerializer,
+            "image": ImageSerializer,
+        }
 
 
 class UsageSerializer(serializers.ModelSerializer):

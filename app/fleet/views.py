@@ -18,6 +18,7 @@ from app.fleet.writes import VersionedWritesMixin
 from app.rest import viewsets
 from app.rest.decorators import action
 from app.rest.exceptions import APIException, NotFound, ValidationError
+from app.rest.fieldsets import FieldsetsMixin
 from app.rest.request import Request
 from app.rest.response import Response
 
@@ -75,7 +76,7 @@ class NestedMixin:
         return queryset
 
 
-class HostViewSet(VersionedWritesMixin, BulkLabelsMixin, viewsets.ModelViewSet):
+class HostViewSet(VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, viewsets.ModelViewSet):
     """Machines with an engine. Agents register theirs; `observe/` is an agent's full report."""
 
     queryset = Host.objects.all()
@@ -118,7 +119,7 @@ class HostViewSet(VersionedWritesMixin, BulkLabelsMixin, viewsets.ModelViewSet):
         return Response({"host": observed.host_id, "containers": observed.containers})
 
 
-class ImageViewSet(viewsets.ReadOnlyModelViewSet):
+class ImageViewSet(FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
     """Images as the agents found them, and the hosts that hold each."""
 
     queryset = Image.objects.for_listing()
@@ -130,7 +131,7 @@ class ImageViewSet(viewsets.ReadOnlyModelViewSet):
     ordering = ["reference", "digest"]
 
 
-class WorkloadViewSet(VersionedWritesMixin, BulkLabelsMixin, viewsets.ModelViewSet):
+class WorkloadViewSet(VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, viewsets.ModelViewSet):
     """Desired state. A change of the spec is a new generation, and leaves a revision."""
 
     queryset = Workload.objects.all()
@@ -177,7 +178,7 @@ class WorkloadViewSet(VersionedWritesMixin, BulkLabelsMixin, viewsets.ModelViewS
         await services.delete_workload(workload_id=instance.pk, versions=self.versions())
 
 
-class RevisionViewSet(NestedMixin, viewsets.ReadOnlyModelViewSet):
+class RevisionViewSet(NestedMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
     """What a workload's spec was, generation by generation. Nobody writes one by hand."""
 
     queryset = Revision.objects.all()
@@ -189,7 +190,7 @@ class RevisionViewSet(NestedMixin, viewsets.ReadOnlyModelViewSet):
     parents = {"workload_id": Workload}
 
 
-class ContainerViewSet(NestedMixin, viewsets.ReadOnlyModelViewSet):
+class ContainerViewSet(NestedMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
     """Running instances as the agents observed them."""
 
     queryset = Container.objects.for_listing()
@@ -202,7 +203,7 @@ class ContainerViewSet(NestedMixin, viewsets.ReadOnlyModelViewSet):
     parents = {"host_id": Host, "workload_id": Workload}
 
 
-class EventViewSet(viewsets.ReadOnlyModelViewSet):
+class EventViewSet(FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
     """Every change, in order. Follow it with `?after=<position>` or the page's cursor."""
 
     queryset = Event.objects.committed()

@@ -115,7 +115,8 @@ class VersionedWritesMixin:
 
 
 def _tagged(response: Response) -> Response:
-    response["ETag"] = f'"{response.data["version"]}"'
+    if "version" in response.data:  # unless it was not asked for (`?fields=`)
+        response["ETag"] = f'"{response.data["version"]}"'
     return response
 
 

@@ -20,7 +20,7 @@ from drf_spectacular.plumbing import ResolvedComponent, build_parameter_type
 from rest_framework.permissions import AllowAny
 from rest_framework.serializers import BaseSerializer
 
-from app.rest import bulk_schemas
+from app.rest import bulk_schemas, fieldset_schemas
 
 Schema = dict[str, Any]
 
@@ -117,7 +117,8 @@ class AutoSchema(openapi.AutoSchema):
         return bulk_schemas.operation_id(self, super().get_operation_id())
 
     def get_response_serializers(self) -> Any:
-        return bulk_schemas.responses(self, super().get_response_serializers())
+        serializer = bulk_schemas.responses(self, super().get_response_serializers())
+        return fieldset_schemas.response(self, serializer)
 
     def get_override_parameters(self) -> Any:
         return [*super().get_override_parameters(), *bulk_schemas.parameters(self)]
@@ -127,6 +128,12 @@ class AutoSchema(openapi.AutoSchema):
         if schema is not None:
             schema = bulk_schemas.request(self, serializer, schema)
         return schema, is_required
+
+    def _get_parameters(self) -> list[Schema]:
+        parameters: list[Schema] = super()._get_parameters()
+        if fieldset_schemas.applies(self):
+            parameters += fieldset_schemas.parameters(self.view)
+        return sorted(parameters, key=lambda one: (one["in"], one["name"]))
 
     def get_filter_backends(self) -> Any:
         if getattr(self.view, "action", None) == "bulk_destroy":
@@ -180,6 +187,8 @@ class AutoSchema(openapi.AutoSchema):
     def _map_serializer(self, serializer: Any, direction: Any, *args: Any, **kwargs: Any) -> Schema:
         """A request's fields are those that are known: whatever else is there is refused."""
         schema: Schema = super()._map_serializer(serializer, direction, *args, **kwargs)
+        if fieldset_schemas.is_sparse(serializer):
+            schema = fieldset_schemas.loosened(self, serializer, schema)
         if direction == "request" and isinstance(serializer, BaseSerializer):
             schema.setdefault("additionalProperties", False)
         return schema

@@ -33,6 +33,12 @@ def path_of(module):
     return path("count/", module.count)
 
 
+async def add_container():
+    from app.fleet.models import Container, Host
+
+    await Container.objects.acreate(host=await Host.objects.aget(name="b"), name="c", engine_id="e")
+
+
 async def test_snippets_of_the_rest_document_do_what_they_say(document, client, hops):
     await document.test_host_is_created_and_renamed()
     assert (await client.get("/count/")).json() == {"hosts": 1}
@@ -42,5 +48,8 @@ async def test_snippets_of_the_rest_document_do_what_they_say(document, client, 
     response = await client.post("/hosts/", {**again, "name": "c", "memory_bytes": 1})
     assert response.json() == {"non_field_errors": ["A core needs at least 1 MiB."]}
     assert (await client.get("/hosts/?search=b")).json()["results"][0]["neighbours"] == 0
+    await add_container()
+    (row,) = (await client.get("/containers/?fields=name,host.name")).json()["results"]
+    assert row == {"name": "c", "host": {"name": "b"}}
     assert (await client.patch("/all-hosts/", [{"id": 0}])).json()["0"]["id"]
     assert not hops
