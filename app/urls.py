@@ -23,7 +23,11 @@ from app.rest.permissions import AllowAny
 from app.rest.routers import APIRootView, DefaultRouter
 
 # What the root lists beside the routers' resources: under which word, and the route's name.
-MORE_ADDRESSES = {"me": "me", "reports/density": "density-report"}
+MORE_ADDRESSES = {
+    "me": "me",
+    "reports/density": "density-report",
+    "reports/rightsizing": "rightsizing-report",
+}
 
 
 class StowageView(APIRootView):

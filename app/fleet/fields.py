@@ -10,6 +10,7 @@ from rest_framework import serializers as plain
 
 from app.fleet import validation
 from app.fleet.models import MAX_BYTES, MAX_CPUS
+from app.fleet.policy import override_problems
 from app.fleet.validation import MAX_AHEAD
 from app.rest.fields import (
     CharField,
@@ -97,6 +98,16 @@ class CheckedField(ValueField):
         value = super().to_internal_value(data)
         if found := self.problems(value):
             raise ValidationError(found)
+        return value
+
+
+class ConstantsField(ValueField):
+    """The policy's constants by name, those that may be set; the list is replaced whole."""
+
+    def to_internal_value(self, data: Any) -> dict[str, float]:
+        value: dict[str, float] = super().to_internal_value(data)
+        if problems := override_problems(value):
+            raise ValidationError(problems)
         return value
 
 

@@ -14,6 +14,7 @@ from app.fleet.models import (
     Event,
     Host,
     Image,
+    PolicyOverride,
     Quota,
     Revision,
     State,
@@ -109,6 +110,15 @@ class QuotaFilter(FilterSet):
 
     class Meta:
         model = Quota
+        fields: list[str] = []
+
+
+class PolicyFilter(FilterSet):
+    team = IdFilter("team_id")
+    workload = IdFilter("workload_id")
+
+    class Meta:
+        model = PolicyOverride
         fields: list[str] = []
 
 

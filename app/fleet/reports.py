@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import orjson
@@ -11,6 +10,7 @@ from django.utils import timezone
 from app.fleet import stowage_plan
 from app.fleet.density import Report, Resource, assess_host
 from app.fleet.density_queries import build_host, fetch_hosts, fetch_known
+from app.fleet.parameters import Reader, read_window
 from app.fleet.policy import DEFAULT, Policy
 from app.fleet.turns import in_turns
 from app.rest.exceptions import ValidationError
@@ -80,62 +80,14 @@ class Parameters:
     @classmethod
     def read(cls, query: Any, policy: Policy = DEFAULT) -> "Parameters":
         """Raises ValidationError that names every parameter that is wrong, and the remedy."""
-        errors: dict[str, list[str]] = {
-            name: [f"Unknown parameter. Known are: {', '.join(PARAMETERS)}."]
-            for name in query
-            if name not in PARAMETERS
-        }
-
-        def take(name: str, read: Any, *args: Any) -> Any:
-            try:
-                return read(*args)
-            except ValueError as error:
-                errors[name] = [str(error)]
-
-        hosts = take("host", _read_hosts, query.getlist("host"))
-        labels = take("label", _read_labels, query.getlist("label"))
-        window = take("window_hours", _read_window, query.get("window_hours"), policy)
-        resource = take("resource", _read_choice, query.get("resource", "memory"), tuple(Resource))
-        detail = take("detail", _read_choice, query.get("detail", "hosts"), ("hosts", "containers"))
-        if errors:
-            raise ValidationError(errors)
+        reader = Reader(query, PARAMETERS)
+        hosts = reader.names("host")
+        labels = reader.labels()
+        window = reader.take("window_hours", read_window, query.get("window_hours"), policy)
+        resource = reader.choice("resource", tuple(Resource), "memory")
+        detail = reader.choice("detail", ("hosts", "containers"), "hosts")
+        reader.check()
         return cls(hosts, labels, window, Resource(resource), detail == "containers")
-
-
-def _read_hosts(values: list[str]) -> tuple[str, ...]:
-    if any(not value or "\0" in value for value in values):
-        raise ValueError("Not a host. Write the name or the id of one, once for each host.")
-    return tuple(values)
-
-
-def _read_labels(values: list[str]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for value in values:
-        key, equals, wanted = value.partition("=")
-        if not key or not equals or "\0" in value:
-            raise ValueError(f"{value!r} is not a label. Write ?label=key=value, as label=zone=a.")
-        if labels.setdefault(key, wanted) != wanted:
-            raise ValueError(f"A host has one {key!r} only: leave one of the two values out.")
-    return labels
-
-
-def _read_window(value: str | None, policy: Policy) -> float:
-    if value is None:
-        return policy.window_hours
-    lowest, highest = policy.stale_after_seconds / 3600, policy.window_hours_max
-    try:
-        hours = float(value)
-    except ValueError:
-        hours = float("nan")
-    if not isfinite(hours) or not lowest <= hours <= highest:
-        raise ValueError(f"Write a number of hours, from {lowest:.3f} to {highest:g}.")
-    return hours
-
-
-def _read_choice(value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise ValueError(f"{value!r} is no choice. Write {' or '.join(choices)}.")
-    return value
 
 
 class DensityReportView(APIView):

@@ -1,19 +1,21 @@
 """What right-sizing reads: the summaries of what is rolled up, the samples since, the OOM kills.
 
-Three statements, whatever the number of containers. Samples of hours that are not rolled up yet
-are read one by one: above OPEN_MAX containers they are left out, and what is told is up to an hour
-old. OOM kills are always told at once.
+A fixed number of statements, whatever the number of containers. Samples of hours that are not
+rolled up yet are read one by one: above OPEN_MAX containers they are left out unless asked for, and
+what is told is up to an hour old. OOM kills are always told at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
 
 from app import db
+from app.fleet.policies import Policies
 from app.fleet.policy import DEFAULT, Policy
-from app.fleet.rightsizing import Evidence, Kill, Part
+from app.fleet.rightsizing import Amounts, Evidence, Kill, Part, combine
 
 OPEN_MAX = 500
 """Containers whose newest samples are read one by one: five hundred have 180,000 an hour."""
@@ -59,6 +61,13 @@ OPEN = """
 KILLS = """
     SELECT container_id, at, memory_bytes
     FROM fleet_oom_kill JOIN unnest($1::bigint[]) AS chosen (container_id) USING (container_id)
+"""
+
+# Replaced replicas are evidence too.
+MEMBERS = """
+    SELECT c.id, c.workload_id
+    FROM unnest($1::bigint[]) AS chosen (id) JOIN fleet_container c ON c.workload_id = chosen.id
+    WHERE c.state <> 'removed' OR c.last_seen_at >= $2::timestamptz - $3::float8 * interval '1 day'
 """
 
 Row = dict[str, Any]
@@ -153,4 +162,45 @@ def build_evidence(observed: Observed, *, at: datetime, policy: Policy = DEFAULT
         memory_peak=max((memory for _, memory in peaks), default=None),
         startup_peak=max(startups, default=None),
         kills=evidence.kills,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The containers of workloads, and what is stored of each."""
+
+    by_workload: Mapping[int, tuple[int, ...]]
+    observed: Mapping[int, Observed]
+
+    def evidence(self, container_id: int, *, at: datetime, policy: Policy) -> Evidence:
+        return build_evidence(self.observed.get(container_id, NOTHING), at=at, policy=policy)
+
+    def evidence_of_workload(self, workload_id: int, *, at: datetime, policy: Policy) -> Evidence:
+        ids = self.by_workload.get(workload_id, ())
+        return combine(self.evidence(pk, at=at, policy=policy) for pk in ids)
+
+
+async def fetch_members(
+    *,
+    workload_ids: Collection[int],
+    policies: Policies,
+    at: datetime,
+    container_ids: Collection[int] = (),
+    with_open: bool | None = None,
+) -> Members:
+    """What is stored of these containers and of all that belong to these workloads, replaced ones
+    of the window included."""
+    by_workload: dict[int, list[int]] = {}
+    for row in await db.fetch(MEMBERS, list(workload_ids), at, policies.evidence_days):
+        by_workload.setdefault(row["workload_id"], []).append(row["id"])
+    ids = {pk for pks in by_workload.values() for pk in pks}
+    observed = await fetch_observed(sorted(ids.union(container_ids)), at=at, with_open=with_open)
+    return Members({pk: tuple(ids) for pk, ids in by_workload.items()}, observed)
+
+
+def amounts(row: Mapping[str, Any]) -> tuple[Amounts, Amounts]:
+    """What a row of containers or workloads declares, cpu and memory; Docker's 0 is none."""
+    return (
+        Amounts(row["cpu_reservation"] or None, row["cpu_limit"] or None),
+        Amounts(row["memory_reservation_bytes"] or None, row["memory_limit_bytes"] or None),
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from drf_spectacular.drainage import isolate_view_method
-from drf_spectacular.extensions import OpenApiSerializerFieldExtension, OpenApiViewExtension
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.utils import (
     OpenApiParameter,
     OpenApiRequest,
@@ -15,19 +15,26 @@ from drf_spectacular.utils import (
     extend_schema_view,
 )
 
-from app.fleet import filters, serializers, validation
+from app.fleet import filters, report_schemas, serializers, validation
 from app.fleet.history import RESOLUTIONS
 from app.fleet.ingest import MAX_SAMPLES
 from app.fleet.labelling import LabelChangeSerializer
 from app.fleet.models import MAX_BYTES, MAX_CPUS
+from app.fleet.policy import OVERRIDABLE
+from app.fleet.schema_parts import (
+    MAX_ID,
+    MOMENT,
+    NON_NEGATIVE,
+    NUMBER,
+    STRING,
+    Schema,
+    ViewExtension,
+    array_of,
+    object_of,
+)
 from app.rest.schemas import Whole
 
-Schema = dict[str, Any]
-
-MAX_ID = 2**63 - 1
-NON_NEGATIVE: Schema = {"type": "integer", "minimum": 0}
-MOMENT: Schema = {"type": "string", "format": "date-time"}
-STRING: Schema = {"type": "string"}
+__all__ = ["report_schemas"]  # its extensions are known once it is imported
 
 
 def as_ecma(pattern: re.Pattern[str]) -> str:
@@ -36,16 +43,6 @@ def as_ecma(pattern: re.Pattern[str]) -> str:
     if pattern.flags & re.VERBOSE:
         text = "".join(text.split())
     return "^" + text.removesuffix(r"\Z") + "$"
-
-
-def object_of(properties: Schema, *optional: str, **more: Any) -> Schema:
-    """An object with these properties, all there but the optional ones."""
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required, **more}
-
-
-def array_of(items: Schema, **more: Any) -> Schema:
-    return {"type": "array", "items": items, **more}
 
 
 STRINGS: Schema = {"type": "object", "additionalProperties": STRING}
@@ -190,21 +187,6 @@ def labelled_in_bulk(view: Any, name: str) -> Any:
     return view
 
 
-class ViewExtension(OpenApiViewExtension):
-    """Marks the view of `target_class`."""
-
-    target_class = ""
-
-    def mark(self, view: Any) -> Any:
-        raise NotImplementedError
-
-    def view_replacement(self) -> Any:
-        view = type(self.target)(
-            self.target.__name__, (self.target,), {"__doc__": self.target.__doc__}
-        )
-        return self.mark(view)
-
-
 OBSERVED = object_of(
     {
         "host": {"type": "integer", "description": "The host's id."},
@@ -242,6 +224,44 @@ class QuotasExtension(ViewExtension):
 
     def mark(self, view: Any) -> Any:
         return versioned("Quota")(view)
+
+
+class PoliciesExtension(ViewExtension):
+    target_class = "app.fleet.policy_views.PolicyViewSet"
+
+    def mark(self, view: Any) -> Any:
+        number: Schema = {"type": ["number", "null"]}
+        constant = object_of(
+            {
+                "default": {"type": "number"},
+                "lowest": number,
+                "highest": number,
+                "is_overridable": {"type": "boolean"},
+            }
+        )
+        listed: Schema = {"type": "object", "additionalProperties": constant}
+        defaults = extend_schema(
+            filters=False,
+            responses={200: OpenApiResponse(Whole(listed), description="By name.")},
+        )
+        return versioned("PolicyOverride", defaults=defaults)(view)
+
+
+class ConstantsExtension(OpenApiSerializerFieldExtension):
+    target_class = "app.fleet.fields.ConstantsField"
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> Schema:
+        properties: Schema = {
+            name: {
+                "type": "integer" if allowed.is_whole else "number",
+                "minimum": allowed.lowest,
+                "maximum": allowed.highest,
+            }
+            for name, allowed in OVERRIDABLE.items()
+        }
+        if direction == "request":
+            return object_of(properties, *properties, additionalProperties=False)
+        return {"type": "object", "additionalProperties": {"type": "number"}}
 
 
 class EventsExtension(ViewExtension):
@@ -284,7 +304,6 @@ REFUSED: Schema = {
         {"$ref": "#/components/schemas/Errors"},
     ]
 }
-NUMBER: Schema = {"type": "number", "minimum": 0}
 HISTORY = object_of(
     {
         "since": MOMENT,
@@ -379,48 +398,3 @@ class UsageExtension(ViewExtension):
             responses=in_any_form(200, page, "Samples, or what they come to over time."),
         )
         return extend_schema_view(create=create, list=listing)(view)
-
-
-DENSITY: Schema = {"type": "object", "description": "Packing, usage, overcommit and slack."}
-REPORT = object_of(
-    {
-        "at": MOMENT,
-        "window": object_of({"hours": NUMBER, "start": MOMENT, "end": MOMENT}),
-        "policy": {"type": "object", "description": "Every constant of the formulas."},
-        "fleet": object_of(
-            {
-                "hosts": NON_NEGATIVE,
-                "stale_hosts": array_of(STRING),
-                "containers_counted": NON_NEGATIVE,
-                "reason": {"type": ["string", "null"]},
-                "cpu": DENSITY,
-                "memory": DENSITY,
-            }
-        ),
-        "hosts": array_of({"type": "object"}),
-    }
-)
-REPORT_PARAMETERS = [
-    OpenApiParameter("host", str, many=True, description="A host's name or id."),
-    OpenApiParameter("label", str, many=True, description="`key=value` of hosts."),
-    OpenApiParameter(
-        "window_hours", float, description="The span that percentiles look at, in hours."
-    ),
-    OpenApiParameter(
-        "resource", str, enum=["memory", "cpu"], description="What sizes the picture."
-    ),
-    OpenApiParameter("detail", str, enum=["hosts", "containers"]),
-]
-
-
-class DensityExtension(ViewExtension):
-    target_class = "app.fleet.reports.DensityReportView"
-
-    def mark(self, view: Any) -> Any:
-        return extend_schema(
-            parameters=REPORT_PARAMETERS,
-            responses={
-                (200, "application/json"): OpenApiResponse(REPORT, description="The report."),
-                (200, "image/svg+xml"): STRING,
-            },
-        )(view)

@@ -9,6 +9,7 @@ from app.fleet import validation
 from app.fleet.fields import (
     BytesField,
     CheckedField,
+    ConstantsField,
     CoresField,
     ImageReferenceField,
     NameField,
@@ -20,6 +21,7 @@ from app.fleet.models import (
     Event,
     Host,
     Image,
+    PolicyOverride,
     Quota,
     Revision,
     Usage,
@@ -248,6 +250,34 @@ class QuotaSerializer(serializers.ModelSerializer):
         if self.instance is not None and self.instance.team_id != value.pk:
             raise ValidationError("A quota stays with its team. Make one for the other team.")
         return value
+
+
+class PolicyOverrideSerializer(serializers.ModelSerializer):
+    """The constants of a team or of a workload: they stay with whom they are made for."""
+
+    constants = ConstantsField()
+
+    class Meta:
+        model = PolicyOverride
+        fields = ["id", "team", "workload", "constants", "version"]
+        read_only_fields = ["version"]
+        extra_kwargs = {
+            "team": {"style": {"base_template": "input.html"}},
+            "workload": {"style": {"base_template": "input.html"}},
+        }
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if self.instance is None:
+            if bool(attrs.get("team")) == bool(attrs.get("workload")):
+                raise ValidationError({"team": ["Name a team or a workload, one of the two."]})
+            return attrs
+        for name in ("team", "workload"):
+            owner = attrs.pop(name, None)
+            if owner is not None and owner.pk != getattr(self.instance, f"{name}_id"):
+                raise ValidationError(
+                    {name: ["Constants stay with whom they are for. Make others for that one."]}
+                )
+        return attrs
 
 
 class RollbackSerializer(serializers.Serializer):

@@ -12,15 +12,14 @@ so no container ever has size 0, and none is guessed where its owner or right-si
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from app import db
-from app.fleet.policies import Policies, fetch_policies
-from app.fleet.policy import DEFAULT, Policy
-from app.fleet.rightsizing import Amounts, Assessment, Evidence, assess, combine
-from app.fleet.rightsizing_queries import NOTHING, Observed, build_evidence, fetch_observed
+from app.fleet.policies import fetch_policies
+from app.fleet.policy import Policy
+from app.fleet.rightsizing import Amounts, Assessment, Evidence, assess
+from app.fleet.rightsizing_queries import amounts, fetch_members
 from app.fleet.turns import in_turns
 
 CONTAINERS = """
@@ -34,12 +33,6 @@ WORKLOADS = """
         w.memory_reservation_bytes, w.memory_limit_bytes
     FROM unnest($1::bigint[]) AS chosen (id) JOIN fleet_workload w USING (id)
 """
-# Replaced replicas are evidence too.
-MEMBERS = """
-    SELECT c.id, c.workload_id
-    FROM unnest($1::bigint[]) AS chosen (id) JOIN fleet_container c ON c.workload_id = chosen.id
-    WHERE c.state <> 'removed' OR c.last_seen_at >= $2::timestamptz - $3::float8 * interval '1 day'
-"""
 
 
 class Size(NamedTuple):
@@ -49,21 +42,6 @@ class Size(NamedTuple):
     memory_bytes: int
     cpu_basis: str
     memory_basis: str
-
-
-@dataclass(frozen=True, slots=True)
-class Members:
-    """The containers of workloads, and what is stored of each."""
-
-    by_workload: Mapping[int, tuple[int, ...]]
-    observed: Mapping[int, Observed]
-
-    def evidence(self, container_id: int, *, at: datetime, policy: Policy) -> Evidence:
-        return build_evidence(self.observed.get(container_id, NOTHING), at=at, policy=policy)
-
-    def evidence_of_workload(self, workload_id: int, *, at: datetime, policy: Policy) -> Evidence:
-        ids = self.by_workload.get(workload_id, ())
-        return combine(self.evidence(pk, at=at, policy=policy) for pk in ids)
 
 
 async def fetch_sizes(*, container_ids: Collection[int], at: datetime) -> dict[int, Size]:
@@ -110,32 +88,7 @@ async def fetch_workload_sizes(*, workload_ids: Collection[int], at: datetime) -
     return sizes
 
 
-async def fetch_members(
-    *,
-    workload_ids: Collection[int],
-    policies: Policies,
-    at: datetime,
-    container_ids: Collection[int] = (),
-) -> Members:
-    """What is stored of these containers and of all that belong to these workloads, replaced ones
-    of the window included."""
-    by_workload: dict[int, list[int]] = {}
-    for row in await db.fetch(MEMBERS, list(workload_ids), at, policies.evidence_days):
-        by_workload.setdefault(row["workload_id"], []).append(row["id"])
-    ids = {pk for pks in by_workload.values() for pk in pks}
-    observed = await fetch_observed(sorted(ids.union(container_ids)), at=at)
-    return Members({pk: tuple(ids) for pk, ids in by_workload.items()}, observed)
-
-
-def amounts(row: Mapping[str, Any]) -> tuple[Amounts, Amounts]:
-    """What a row of containers or workloads declares, cpu and memory; Docker's 0 is none."""
-    return (
-        Amounts(row["cpu_reservation"] or None, row["cpu_limit"] or None),
-        Amounts(row["memory_reservation_bytes"] or None, row["memory_limit_bytes"] or None),
-    )
-
-
-def _size(row: Mapping[str, Any], candidates: list[Evidence], policy: Policy = DEFAULT) -> Size:
+def _size(row: Mapping[str, Any], candidates: list[Evidence], policy: Policy) -> Size:
     cpu, memory = amounts(row)
     assessed = [assess(one, cpu=cpu, memory=memory, policy=policy) for one in candidates]
     cpus, cpu_basis = _amount(

@@ -3,8 +3,10 @@
 from django.urls import path
 
 from app.fleet.ingest import UsageViewSet
+from app.fleet.policy_views import PolicyViewSet
 from app.fleet.quotas import QuotaViewSet
 from app.fleet.reports import DensityReportView
+from app.fleet.rightsizing_report import RightsizingReportView
 from app.fleet.views import (
     ContainerViewSet,
     EventViewSet,
@@ -20,6 +22,7 @@ router.register("hosts", HostViewSet, basename="host")
 router.register("images", ImageViewSet, basename="image")
 router.register("workloads", WorkloadViewSet, basename="workload")
 router.register("quotas", QuotaViewSet, basename="quota")
+router.register("policies", PolicyViewSet, basename="policy")
 router.register("revisions", RevisionViewSet, basename="revision")
 router.register("containers", ContainerViewSet, basename="container")
 router.register("usage", UsageViewSet, basename="usage")
@@ -43,4 +46,5 @@ urlpatterns = [
         "containers/<int:container_id>/usage/", UsageViewSet.as_view(LIST), name="container-usage"
     ),
     path("reports/density/", DensityReportView.as_view(), name="density-report"),
+    path("reports/rightsizing/", RightsizingReportView.as_view(), name="rightsizing-report"),
 ]

@@ -49,6 +49,13 @@ REQUESTS: list[tuple[str, str, str, Any, int]] = [
     ("writer", "put", "quotas/{quota}/", {"team": 0}, 400),
     ("writer", "patch", "quotas/{quota}/", {"cpus": 2}, 200),
     ("writer", "delete", "quotas/{quota}/", None, 204),
+    ("reader", "get", "policies/", None, 200),
+    ("reader", "get", "policies/{policy}/", None, 200),
+    ("reader", "get", "policies/defaults/", None, 200),
+    ("writer", "post", "policies/", {"constants": {}}, 400),
+    ("writer", "put", "policies/{policy}/", {"constants": {"samples_min": 5}}, 200),
+    ("writer", "patch", "policies/{policy}/", {"constants": {}}, 200),
+    ("writer", "delete", "policies/{policy}/", None, 204),
     ("reader", "get", "revisions/", None, 200),
     ("reader", "get", "revisions/{revision}/", None, 200),
     ("reader", "get", "containers/?label=a=b&state=running&search=x&ordering=-id", None, 200),
@@ -59,6 +66,9 @@ REQUESTS: list[tuple[str, str, str, Any, int]] = [
     ("agent", "post", "usage/?on_error=skip", [{}], 200),
     ("reader", "get", "events/", None, 200),
     ("reader", "get", "events/{event}/", None, 200),
+    ("reader", "get", "reports/density/", None, 200),
+    ("reader", "get", "reports/rightsizing/", None, 200),
+    ("reader", "get", "reports/rightsizing/?by=container&format=csv", None, 200),
     ("writer", "post", "hosts/", {}, 400),
     ("reader", "get", "hosts/0/", None, 404),
     ("reader", "post", "hosts/", HOST, 403),
@@ -76,7 +86,9 @@ async def ids(placed_events: None) -> dict[str, int]:
     (row,) = await db.fetch("SELECT image_id FROM fleet_container")
     team = await Team.objects.acreate(name="Core", slug="core")
     quota = await services.create_quota(team=team, cpus=1)
+    policy = await services.create_policy(workload=workload, constants={"samples_min": 10})
     return {
+        "policy": policy.pk,
         "quota": quota.pk,
         "workload": workload.pk,
         "revision": (await Revision.objects.aget()).pk,
@@ -126,4 +138,4 @@ async def test_every_route_and_method_is_in_the_table() -> None:
     assert offered - asked == set()
 
 
-NAMES = ("quota", "workload", "revision", "host", "container", "image", "event")
+NAMES = ("policy", "quota", "workload", "revision", "host", "container", "image", "event")

@@ -1,0 +1,140 @@
+"""What the OpenAPI schema says of the reports. Imported by app.rest.schemas, like `schemas`."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+
+from app.fleet.advice import ORDERINGS
+from app.fleet.rightsizing import PERCENTILES, Reason, State
+from app.fleet.schema_parts import (
+    MOMENT,
+    NON_NEGATIVE,
+    NUMBER,
+    STRING,
+    Schema,
+    ViewExtension,
+    array_of,
+    object_of,
+)
+
+DENSITY: Schema = {"type": "object", "description": "Packing, usage, overcommit and slack."}
+REPORT = object_of(
+    {
+        "at": MOMENT,
+        "window": object_of({"hours": NUMBER, "start": MOMENT, "end": MOMENT}),
+        "policy": {"type": "object", "description": "Every constant of the formulas."},
+        "fleet": object_of(
+            {
+                "hosts": NON_NEGATIVE,
+                "stale_hosts": array_of(STRING),
+                "containers_counted": NON_NEGATIVE,
+                "reason": {"type": ["string", "null"]},
+                "cpu": DENSITY,
+                "memory": DENSITY,
+            }
+        ),
+        "hosts": array_of({"type": "object"}),
+    }
+)
+REPORT_PARAMETERS = [
+    OpenApiParameter("host", str, many=True, description="A host's name or id."),
+    OpenApiParameter("label", str, many=True, description="`key=value` of hosts."),
+    OpenApiParameter(
+        "window_hours", float, description="The span that percentiles look at, in hours."
+    ),
+    OpenApiParameter(
+        "resource", str, enum=["memory", "cpu"], description="What sizes the picture."
+    ),
+    OpenApiParameter("detail", str, enum=["hosts", "containers"]),
+]
+
+
+class DensityExtension(ViewExtension):
+    target_class = "app.fleet.reports.DensityReportView"
+
+    def mark(self, view: Any) -> Any:
+        return extend_schema(
+            parameters=REPORT_PARAMETERS,
+            responses={
+                (200, "application/json"): OpenApiResponse(REPORT, description="The report."),
+                (200, "image/svg+xml"): STRING,
+            },
+        )(view)
+
+
+NULLABLE: Schema = {"type": ["number", "null"]}
+AMOUNTS = object_of({"reservation": NULLABLE, "limit": NULLABLE})
+MAYBE_AMOUNTS: Schema = {"anyOf": [AMOUNTS, {"type": "null"}]}
+MAYBE_MOMENT: Schema = {"type": ["string", "null"], "format": "date-time"}
+SIZING: Schema = {
+    "state": {"enum": [str(state) for state in State]},
+    "reason": {"enum": [str(reason) for reason in Reason]},
+    "message": STRING,
+    "current": AMOUNTS,
+    "target": MAYBE_AMOUNTS | {"description": "What the formulas give."},
+    "recommended": MAYBE_AMOUNTS | {"description": "What to set; null: too little is known."},
+    "saving": NULLABLE,
+    "percentiles": object_of(dict.fromkeys(PERCENTILES, NULLABLE)),
+    "peak": NULLABLE,
+}
+OOM = object_of({"kills": NON_NEGATIVE, "peak": NULLABLE, "last_at": MAYBE_MOMENT})
+SAVING = object_of({"cpu": NULLABLE, "memory": NULLABLE})
+ADVICE = object_of(
+    {
+        "id": {"type": "integer"},
+        "name": STRING,
+        "team": {"type": ["integer", "null"]},
+        "replicas": NON_NEGATIVE,
+        "containers": NON_NEGATIVE,
+        "host": STRING,
+        "workload": {"type": ["string", "null"]},
+        "state_of_container": STRING,
+        "overrides": {"type": "object", "description": "Constants that are not the defaults."},
+        "state": {"enum": [str(state) for state in State]},
+        "confidence": NUMBER,
+        "samples": NON_NEGATIVE,
+        "first_at": MAYBE_MOMENT,
+        "last_at": MAYBE_MOMENT,
+        "cpu": object_of(SIZING),
+        "memory": object_of({**SIZING, "startup_peak": NULLABLE, "oom": OOM}),
+        "saving": SAVING,
+    },
+    *("replicas", "containers", "host", "workload", "state_of_container"),
+)
+LINK: Schema = {"type": ["string", "null"], "format": "uri"}
+RIGHTSIZING = object_of(
+    {
+        "at": MOMENT,
+        "by": {"enum": ["workload", "container"]},
+        "policy": {"type": "object", "description": "Every constant of the formulas."},
+        "count": NON_NEGATIVE,
+        "next": LINK,
+        "previous": LINK,
+        "totals": object_of({"states": {"type": "object"}, "saving": SAVING}),
+        "results": array_of(ADVICE),
+    }
+)
+RIGHTSIZING_PARAMETERS = [
+    OpenApiParameter("by", str, enum=["workload", "container"]),
+    OpenApiParameter("host", str, many=True, description="A host's name or id."),
+    OpenApiParameter("workload", str, many=True, description="A workload's name or id."),
+    OpenApiParameter("team", int, many=True, description="A team's id."),
+    OpenApiParameter("label", str, many=True, description="`key=value` of what is told."),
+    OpenApiParameter("state", str, many=True, enum=[str(state) for state in State]),
+    OpenApiParameter("ordering", str, enum=list(ORDERINGS)),
+    OpenApiParameter("page", {"type": "integer", "minimum": 1}),
+    OpenApiParameter("page_size", {"type": "integer", "minimum": 1}, description="At most 200."),
+]
+
+
+class RightsizingExtension(ViewExtension):
+    target_class = "app.fleet.rightsizing_report.RightsizingReportView"
+
+    def mark(self, view: Any) -> Any:
+        return extend_schema(
+            parameters=RIGHTSIZING_PARAMETERS,
+            responses={
+                (200, "application/json"): OpenApiResponse(RIGHTSIZING, description="The report."),
+                (200, "text/csv"): STRING,
+            },
+        )(view)
