@@ -70,9 +70,9 @@ lock: .venv/.dev ## Resolve the lock files anew, keeping what still fits (needs 
 	@command -v uv >/dev/null || { echo "make lock needs uv on PATH: pip install uv" >&2; exit 1; }
 	@compile() { uv pip compile -q $(if $(UPGRADE),--upgrade) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --no-annotate --no-header pyproject.toml "$$@"; }; \
-	compile -o requirements-container.lock; \
-	compile --extra embedded -c requirements-container.lock -o requirements.lock; \
-	compile --extra embedded --group dev -c requirements.lock -o requirements-dev.lock
+	compile --extra redis -o requirements-container.lock; \
+	compile --extra embedded --extra redis -c requirements-container.lock -o requirements.lock; \
+	compile --extra embedded --extra redis --group dev -c requirements.lock -o requirements-dev.lock
 
 schema: .venv/.dev ## Write docs/openapi.yaml anew
 	@DJANGO_SETTINGS_MODULE=settings.test DATABASE_URL=postgresql:///unused \

@@ -1,9 +1,10 @@
 """DRF's throttles. Each request is counted in one atomic step, so that none slips through together.
 
 Counts live in a store: in this process (`MemoryStore`, each worker for itself), or, where
-`settings.CACHE_URL` names a Redis, in that (`RedisStore`, all workers together). A Redis that
-cannot be reached lets requests pass, and the log says so: a throttle protects the service, it is
-not the service. A throttle that sets DRF's `cache` attribute counts in that cache (`CacheStore`).
+`settings.CACHE_URL` names a Redis, in that (`RedisStore`, all workers together). While the Redis
+cannot be reached each worker counts for itself, the log says so once, and no request waits for it:
+a throttle protects the service, it is not the service. A throttle that sets DRF's `cache` attribute
+counts in that cache (`CacheStore`).
 
 An answer says what is left: `RateLimit-Policy: "user";q=100;w=60` and `RateLimit: "user";r=7;t=42`.
 """
@@ -78,23 +79,38 @@ class RedisStore:
     return {allowed and 1 or 0, count, oldest[2] or ARGV[1]}
     """
 
-    def __init__(self, url: str) -> None:
+    TIMEOUT_SECONDS = 0.5
+    RETRY_SECONDS = 5.0
+    """How long a Redis that failed is left alone."""
+
+    def __init__(self, url: str, meanwhile: MemoryStore) -> None:
         from redis import asyncio as redis
 
-        self.client = redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+        self.client = redis.from_url(
+            url, socket_timeout=self.TIMEOUT_SECONDS, socket_connect_timeout=self.TIMEOUT_SECONDS
+        )
         self.script = self.client.register_script(self.SCRIPT)
         self.errors = (redis.RedisError, OSError)
+        self.meanwhile = meanwhile
+        self.away_until: float | None = None
 
     async def hit(
         self, key: str, limit: int, duration: float, now: float
     ) -> tuple[bool, list[float]]:
+        if self.away_until is not None and time.monotonic() < self.away_until:
+            return await self.meanwhile.hit(key, limit, duration, now)
         try:
             allowed, count, oldest = await self.script(
                 keys=[key], args=[now, duration, limit, f"{now}-{uuid.uuid4().hex}"]
             )
-        except self.errors:
-            logger.warning("Redis cannot be reached: requests pass uncounted.", exc_info=True)
-            return True, [now]
+        except self.errors as error:
+            if self.away_until is None:
+                logger.warning("Redis cannot be reached: each worker counts alone. %s", error)
+            self.away_until = time.monotonic() + self.RETRY_SECONDS
+            return await self.meanwhile.hit(key, limit, duration, now)
+        if self.away_until is not None:
+            logger.warning("Redis is back: workers count together again.")
+            self.away_until = None
         # DRF asks for the number of times and for the oldest.
         return bool(allowed), [float(oldest)] * int(count)
 
@@ -131,7 +147,7 @@ def current_store() -> MemoryStore | RedisStore:
     if not url:
         return store
     if url not in _stores:
-        _stores[url] = RedisStore(url)
+        _stores[url] = RedisStore(url, meanwhile=store)
     return _stores[url]
 
 

@@ -87,8 +87,8 @@ async def test_memory_of_the_store_is_bounded():
     assert list(store.histories) == ["c", "d", "e"]
 
 
-async def test_redis_that_is_gone_lets_requests_pass(client, settings, caplog):
+async def test_while_redis_is_gone_the_worker_counts_alone(client, settings, caplog):
     settings.CACHE_URL = "redis://127.0.0.1:1/0"
-    codes = [(await client.get("/throttled/")).status_code for _ in range(6)]
-    assert codes == [200] * 6
-    assert "Redis cannot be reached" in caplog.text
+    codes = [(await client.get("/throttled/")).status_code for _ in range(7)]
+    assert codes == [200] * 5 + [429] * 2
+    assert caplog.text.count("Redis cannot be reached") == 1
