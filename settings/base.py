@@ -80,6 +80,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = env.integer("MAX_BODY_BYTES", 8 * 2**20, minimum=1
 STOWAGE = {
     "REJECT_UNKNOWN_FIELDS": True,  # app.rest.validation: a misspelt field is a 400, not lost
     "BULK_MAX_ITEMS": env.integer("BULK_MAX_ITEMS", 100, minimum=1),  # app.rest.bulk
+    "MAX_UPLOAD_BYTES": env.integer(
+        "MAX_UPLOAD_BYTES", 64 * 2**20, minimum=1024
+    ),  # app.rest.uploads
     # app.fleet: how long raw samples, hourly roll-ups and events are kept.
     "USAGE_RETENTION_DAYS": env.integer("USAGE_RETENTION_DAYS", 2, minimum=1),
     "ROLLUP_RETENTION_DAYS": env.integer("ROLLUP_RETENTION_DAYS", 90, minimum=1),

@@ -20,14 +20,21 @@ class Body:
         self.limit = limit
         self.complete = asyncio.Event()
         self.content: bytes | None = None
-        self._length = _content_length(scope)
+        self.length = _content_length(scope)
         self._reading = asyncio.Lock()
+        self._begun = asyncio.Event()
         self._is_streamed = False
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nobody has begun to read it."""
+        return not self._begun.is_set()
 
     async def read(self) -> bytes:
         """The whole body. Raises RequestTooLarge, or RequestAborted when the client left."""
         if self.content is None:
-            self._check(self._length)
+            self._begun.set()
+            self._check(self.length)
             async with self._reading:
                 if self.content is None:
                     self.content = await self._read()
@@ -36,6 +43,8 @@ class Body:
     async def wait_for_client_to_leave(self) -> bool:
         """True once the client has left; False if a body too large to read hides that."""
         try:
+            if self.length:
+                await self._begun.wait()  # whoever reads it decides how
             if self._is_streamed:
                 await self.complete.wait()
             else:
@@ -57,6 +66,7 @@ class Body:
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, whatever its size; for views that never hold all of it."""
+        self._begun.set()
         self._is_streamed = True
         return self._chunks()
 
@@ -78,7 +88,11 @@ class Body:
 
 
 def _content_length(scope: dict[str, Any]) -> int:
+    """In bytes; -1 if it comes in pieces of a number unknown."""
+    length = 0
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value) if value.isdigit() else 0
-    return 0
+        if name == b"transfer-encoding":
+            length = -1
+    return length

@@ -6,13 +6,15 @@ nesting beyond what Python follows and numbers beyond what it reads are refused 
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from rest_framework import parsers as drf
 from rest_framework.exceptions import ParseError
-from rest_framework.parsers import BaseParser, DataAndFiles, FileUploadParser
+from rest_framework.parsers import BaseParser, DataAndFiles
 
+from app.rest import uploads
+from app.rest.bodies import Body
 from app.rest.renderers import JSONRenderer
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "JSONParser",
     "MultiPartParser",
     "NDJSONParser",
+    "NDJSONStreamParser",
+    "Records",
 ]
 
 
@@ -42,8 +46,29 @@ class FormParser(drf.FormParser):
     pass
 
 
-class MultiPartParser(drf.MultiPartParser):
+class UploadMixin:
+    """A large body is parsed as it arrives (`uploads`). `max_bytes`: of all of it, at most."""
+
+    max_bytes: int | None = None
+
+    def streams(self, body: Body) -> bool:
+        return not uploads.is_small(body)
+
+    async def aparse(self, body: Body, media_type: str, parser_context: Any) -> DataAndFiles:
+        parse: Any = super().parse  # type: ignore[misc]
+        limit = uploads.max_bytes(self)
+        parsed: DataAndFiles = await uploads.parse_streamed(
+            parse, body, media_type, parser_context, limit
+        )
+        return parsed
+
+
+class MultiPartParser(UploadMixin, drf.MultiPartParser):
     pass
+
+
+class FileUploadParser(UploadMixin, drf.FileUploadParser):
+    """The body is the file; its name is in the URL or in Content-Disposition."""
 
 
 class Lines:
@@ -63,12 +88,17 @@ class Lines:
                 yield number, self._parse(line)
 
     def _parse(self, line: bytes) -> Any:
-        try:
-            return json.loads(line.decode(), parse_constant=_refuse if self.strict else None)
-        except RecursionError:
-            return ParseError("JSON parse error - The value is nested too deeply.")
-        except ValueError as exc:
-            return ParseError(f"JSON parse error - {exc}")
+        return parse_line(line, strict=self.strict)
+
+
+def parse_line(line: bytes, *, strict: bool = True) -> Any:
+    """The value of a line of NDJSON; a ParseError if it holds none."""
+    try:
+        return json.loads(line.decode(), parse_constant=_refuse if strict else None)
+    except RecursionError:
+        return ParseError("JSON parse error - The value is nested too deeply.")
+    except ValueError as exc:
+        return ParseError(f"JSON parse error - {exc}")
 
 
 def _refuse(constant: str) -> None:
@@ -84,3 +114,47 @@ class NDJSONParser(BaseParser):
         self, stream: Any, media_type: str | None = None, parser_context: Any = None
     ) -> Lines:
         return Lines(stream.read())
+
+
+class Records:
+    """The lines of an NDJSON body while it arrives: `async for number, value in request.data`.
+
+    Line numbers start at 1 and count every line; blank lines are passed over. `value` is a
+    ParseError where a line holds no JSON; the lines after it are read. Raises RequestTooLarge past
+    `limit` bytes, ParseError for a line longer than `max_line_bytes`. May be gone through once.
+    """
+
+    def __init__(self, body: Body, *, limit: int | None, max_line_bytes: int) -> None:
+        self._incoming = uploads.Incoming(body, limit)
+        self.max_line_bytes = max_line_bytes
+
+    async def __aiter__(self) -> AsyncIterator[tuple[int, Any]]:
+        number, rest = 0, b""
+        async for chunk in self._incoming:
+            *lines, rest = (rest + chunk).split(b"\n") if b"\n" in chunk else (rest + chunk,)
+            for line in lines:
+                number += 1
+                if self._check(line, number).strip():
+                    yield number, parse_line(line)
+            self._check(rest, number + 1)
+        if rest.strip():
+            yield number + 1, parse_line(rest)
+
+    def _check(self, line: bytes, number: int) -> bytes:
+        if len(line) > self.max_line_bytes:
+            message = f"Line {number} is longer than {self.max_line_bytes} bytes. Split it."
+            raise ParseError(message)
+        return line
+
+
+class NDJSONStreamParser(NDJSONParser):
+    """`application/x-ndjson` of any length at constant memory: `request.data` is a `Records`."""
+
+    max_bytes: int | None = None
+    max_line_bytes = 2**20
+
+    def streams(self, body: Body) -> bool:
+        return True
+
+    async def aparse(self, body: Body, media_type: str, parser_context: Any) -> Records:
+        return Records(body, limit=self.max_bytes, max_line_bytes=self.max_line_bytes)

@@ -8,8 +8,17 @@ from typing import Any
 
 from adrf.requests import AsyncRequest
 from django.core.exceptions import SynchronousOnlyOperation
+from django.http import QueryDict
+from django.utils.datastructures import MultiValueDict
 from rest_framework import exceptions
-from rest_framework.request import Empty, ForcedAuthentication, clone_request, override_method
+from rest_framework.parsers import DataAndFiles
+from rest_framework.request import (
+    Empty,
+    ForcedAuthentication,
+    clone_request,
+    is_form_media_type,
+    override_method,
+)
 
 from app.rest.colours import Colour, call, colour_of, computes
 
@@ -48,10 +57,47 @@ class Request(AsyncRequest):
         return self._request.body if read is None else await read()
 
     async def aload(self) -> None:
-        """Read the body, so that `request.data` has only to parse it."""
+        """Read the body, so that `request.data` has only to parse it. A parser with `aparse` takes
+        the body as it arrives, and `request.data` is what it made of that.
+        """
+        if self._data is not Empty:
+            return
+        parser = self._streaming_parser()
+        if parser is not None:
+            await self._aparse(parser)
+            return
         read = getattr(self._request, "abody", None)
         if read is not None:
             await read()
+
+    def _streaming_parser(self) -> Any:
+        """The parser, if it wants to read this body by itself."""
+        body = getattr(self._request, "body_source", None)
+        if body is None or not body.length or not body.is_untouched:
+            return None
+        if not any(hasattr(parser, "aparse") for parser in self.parsers):
+            return None
+        parser = self.negotiator.select_parser(self, self.parsers)
+        return parser if hasattr(parser, "aparse") and parser.streams(body) else None
+
+    async def _aparse(self, parser: Any) -> None:
+        """DRF's `_load_data_and_files`, awaited."""
+        request: Any = self._request
+        nothing: Any = QueryDict(encoding=request.encoding)
+        files: Any = MultiValueDict()
+        self._data, self._files, self._full_data = nothing, files, nothing
+        parsed = await parser.aparse(request.body_source, self.content_type, self.parser_context)
+        request._read_started = True
+        if not isinstance(parsed, DataAndFiles):
+            self._data = self._full_data = parsed
+            return
+        self._data, self._files = parsed.data, parsed.files
+        self._full_data = self._data.copy()
+        self._full_data.update(self._files)
+        files.update(parsed.files)
+        is_form = is_form_media_type(self.content_type)
+        # Django closes the files with the request.
+        request._post, request._files = (self._data if is_form else nothing), files
 
     def _authenticate(self) -> None:
         for authenticator in self.authenticators:

@@ -24,6 +24,7 @@ from app.rest.fields import *  # noqa: F403 - DRF's serializers module offers ev
 from app.rest.fields import FloatField, JSONField
 from app.rest.relations import *  # noqa: F403 - and every relation
 from app.rest.relations import aresolve, release
+from app.rest.uploads import astore_files
 from app.rest.validators import UniqueTogetherValidator, UniqueValidator
 
 __all__ = [
@@ -202,11 +203,13 @@ class ModelSerializer(Serializer, adrf.ModelSerializer):
     async def acreate(self, validated_data: Any) -> Any:
         if validation.overrides(self, "create", drf.ModelSerializer):
             return await _call_twin(self, "create", validated_data)
+        validated_data = await astore_files(self.Meta.model, validated_data)
         return await adrf.ModelSerializer.acreate(self, validated_data)
 
     async def aupdate(self, instance: Any, validated_data: Any) -> Any:
         if validation.overrides(self, "update", drf.ModelSerializer):
             return await _call_twin(self, "update", instance, validated_data)
+        validated_data = await astore_files(self.Meta.model, validated_data, instance)
         return await adrf.ModelSerializer.aupdate(self, instance, validated_data)
 
 

@@ -4,6 +4,7 @@ import sys
 import types
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 
 from tests.docs.snippets import snippets
 
@@ -18,7 +19,7 @@ def document(settings):
     for snippet in snippets("docs/rest.md"):
         if snippet.language == "python":
             exec(snippet.text, vars(module))
-    module.urlpatterns.append(path_of(module))
+    module.urlpatterns += paths_of(module)
     settings.ROOT_URLCONF = module.__name__
     yield module
     from app.rest.lifespan import lifespan
@@ -27,10 +28,14 @@ def document(settings):
     del sys.modules[module.__name__]
 
 
-def path_of(module):
+def paths_of(module):
     from django.urls import path
 
-    return path("count/", module.count)
+    return [
+        path("count/", module.count),
+        path("upload/", module.UploadView.as_view()),
+        path("lines/", module.LinesView.as_view()),
+    ]
 
 
 async def add_container():
@@ -51,5 +56,10 @@ async def test_snippets_of_the_rest_document_do_what_they_say(document, client, 
     await add_container()
     (row,) = (await client.get("/containers/?fields=name,host.name")).json()["results"]
     assert row == {"name": "c", "host": {"name": "b"}}
+    file = SimpleUploadedFile("a.txt", b"content")
+    response = await client.post("/upload/", {"file": file}, format="multipart")
+    assert response.json() == {"size": 7}
+    response = await client.post("/lines/", b"1\nx\n", content_type="application/x-ndjson")
+    assert response.json() == {"bad": [2]}
     assert (await client.patch("/all-hosts/", [{"id": 0}])).json()["0"]["id"]
     assert not hops
