@@ -22,6 +22,7 @@ RUN_BY = {
     "mkdir -p app/cranes/migrations": "tests/docs/test_readme.py",
     ".venv/bin/python manage.py makemigrations cranes": "tests/docs/test_readme.py",
     ".venv/bin/python manage.py startresource": "tests/ops/test_startresource.py",
+    "python -m load.simulation": "tests/load/test_simulation.py",
     "python -m load.density": "tests/load/test_load.py",
 }
 """The start of a command, and the file that runs it."""
