@@ -22,7 +22,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE = "stowage_density_load"
 GIB = 2**30
-REPORTS = ("", "?detail=containers", "?format=svg", "?format=svg&resource=cpu")
+REPORTS = (
+    "",
+    "?group_by=label:zone",
+    "?over=7d",
+    "?detail=containers",
+    "?format=svg",
+    "?format=svg&resource=cpu",
+)
 
 
 def main() -> int:
@@ -30,6 +37,9 @@ def main() -> int:
     parser.add_argument("--hosts", type=int, default=300)
     parser.add_argument("--containers", type=int, default=50, help="on each host")
     parser.add_argument("--minutes", type=int, default=60, help="of usage, a sample every 10 s")
+    parser.add_argument(
+        "--live", action="store_true", help="read all samples, none beforehand: as of few hosts"
+    )
     options = parser.parse_args()
     with server():
         set_up()
@@ -86,8 +96,11 @@ def tear_down() -> None:
 
 
 async def run(options: argparse.Namespace) -> None:
+    from django.utils import timezone
+
     from app import db
     from app.accounts import services
+    from app.fleet import density_history, recent
     from app.rest.test import APIClient
     from asgi import warm_up
 
@@ -99,6 +112,13 @@ async def run(options: argparse.Namespace) -> None:
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {text}")
     await warm_up()
+    if not options.live:
+        started = perf_counter()
+        count = await recent.refresh(now=timezone.now())
+        print(f"  percentiles of {count:,} containers beforehand: {perf_counter() - started:.1f} s")
+        started = perf_counter()
+        hosts = await density_history.keep_hour(now=timezone.now())
+        print(f"  the hour's sums of {hosts} hosts kept: {perf_counter() - started:.1f} s")
     for query in REPORTS:
         for _ in range(2):  # the second one finds plans and pages warm, and is the one printed
             line = await measure(client, query)
@@ -160,6 +180,7 @@ async def fill(options: argparse.Namespace) -> int:
     hosts = [
         Host(
             name=f"host-{number:03d}",
+            labels={"zone": "abc"[number % 3]},
             cpus=16.0,
             memory_bytes=64 * GIB,
             reserved_memory_bytes=2 * GIB,

@@ -48,7 +48,7 @@ def _document(history: History, title: str) -> Iterator[str]:
         f' font-family="{escape(FONT)}" font-size="12"><title>{escape(title)}</title>'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{PAPER}"/>'
     )
-    yield _text(LEFT, 24, title, size=16)
+    yield draw_text(LEFT, 24, title, size=16)
     totals = history.totals
     panels = (
         Panel(
@@ -72,7 +72,7 @@ def _document(history: History, title: str) -> Iterator[str]:
         yield from _panel(history, panel, TOP + number * (PANEL + GAP))
     yield from _legend()
     if not history.points:
-        yield _text(WIDTH / 2, TOP + PANEL / 2, "No samples in this span.", anchor="middle")
+        yield draw_text(WIDTH / 2, TOP + PANEL / 2, "No samples in this span.", anchor="middle")
     yield "</svg>"
 
 
@@ -83,17 +83,17 @@ def _panel(history: History, panel: Panel, top: float) -> Iterator[str]:
     def y(value: float) -> float:
         return top + PANEL - value / highest * PANEL
 
-    yield _text(LEFT, top - 8, panel.title, colour=FAINT)
+    yield draw_text(LEFT, top - 8, panel.title, colour=FAINT)
     for share in (0, 0.25, 0.5, 0.75, 1):
         level = y(share * highest / 1.08)
         yield f'<path d="M{LEFT} {level:.1f}H{WIDTH - RIGHT}" stroke="{GRID}"/>'
         label = panel.write(share * highest / 1.08)
-        yield _text(LEFT - 8, level + 4, label, colour=FAINT, anchor="end")
+        yield draw_text(LEFT - 8, level + 4, label, colour=FAINT, anchor="end")
     yield from _curves(history, panel, y)
     for value, colour, dashes in ((panel.reservation, RESERVED, "8 4"), (panel.limit, LIMIT, "")):
         if value:
             line = f"M{LEFT} {y(value):.1f}H{WIDTH - RIGHT}"
-            yield _line(line, colour, dashes, 1.5)
+            yield draw_line(line, colour, dashes, 1.5)
     yield from _times(history, top + PANEL + 18)
 
 
@@ -110,7 +110,7 @@ def _curves(history: History, panel: Panel, y: Callable[[float], float]) -> Iter
             place = f"{_x(history, point['at']):.1f} {y(float(point[name])):.1f}"
             path.append(f"{'L' if is_next else 'M'}{place}h0.01")
             before = point["at"]
-        yield _line("".join(path), colour, dashes, width)
+        yield draw_line("".join(path), colour, dashes, width)
 
 
 def _x(history: History, at: datetime) -> float:
@@ -126,17 +126,17 @@ def _times(history: History, y: float) -> Iterator[str]:
     for number in range(5):
         at = span.since + (span.until - span.since) * number / 4
         anchor = ("start", "middle", "middle", "middle", "end")[number]
-        yield _text(_x(history, at), y, f"{at:{form}}", colour=FAINT, anchor=anchor)
+        yield draw_text(_x(history, at), y, f"{at:{form}}", colour=FAINT, anchor=anchor)
 
 
 def _legend() -> Iterator[str]:
     for number, (colour, dashes, meaning) in enumerate(LEGEND):
         x = LEFT + number * 150
-        yield _line(f"M{x} {HEIGHT - 20}h28", colour, dashes, 2.0)
-        yield _text(x + 36, HEIGHT - 16, meaning)
+        yield draw_line(f"M{x} {HEIGHT - 20}h28", colour, dashes, 2.0)
+        yield draw_text(x + 36, HEIGHT - 16, meaning)
 
 
-def _line(path: str, colour: str, dashes: str, width: float) -> str:
+def draw_line(path: str, colour: str, dashes: str, width: float) -> str:
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
     return (
         f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width:g}"'
@@ -144,7 +144,7 @@ def _line(path: str, colour: str, dashes: str, width: float) -> str:
     )
 
 
-def _text(  # noqa: PLR0917 - where, what, how
+def draw_text(  # noqa: PLR0917 - where, what, how
     x: float, y: float, text: str, colour: str = INK, anchor: str = "start", size: int = 12
 ) -> str:
     return (

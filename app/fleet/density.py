@@ -17,6 +17,7 @@ from enum import StrEnum
 from math import fsum
 from typing import Any, NamedTuple, Self
 
+from app.fleet.headroom import Free, Headroom, Shape, measure
 from app.fleet.policy import DEFAULT, Policy
 from app.fleet.shares import Measure, Share, count
 
@@ -256,11 +257,24 @@ class HostDensity:
     def containers_counted(self) -> int:
         return len(self.host.containers)
 
+    @property
+    def free(self) -> Free:
+        """What it can still give, less the policy's buffer."""
+        kept = self.policy.placement_buffer
+        cpu, memory = (
+            max(0.0, one.free - kept * one.allocatable)
+            for one in (self.densities[Resource.CPU], self.densities[Resource.MEMORY])
+        )
+        return Free(cpu, memory)
+
     def stowed(self) -> Iterator[Stowed]:
         """The containers as they count, made anew each time, as `Host.containers` may be."""
         return _stow(self.host, oldest=self.oldest, policy=self.policy)
 
-    def as_dict(self, *, with_containers: bool = False) -> dict[str, Any]:
+    def as_dict(
+        self, *, shape: Shape | None = None, with_containers: bool = False
+    ) -> dict[str, Any]:
+        """`shape` is what headroom is told for; the policy's, if None."""
         stowed = list(self.stowed())
         answer = {
             "id": self.host.id,
@@ -269,6 +283,7 @@ class HostDensity:
             "heard_at": self.heard_at.isoformat() if self.heard_at else None,
             "is_stale": self.is_stale,
             "containers_counted": len(stowed),
+            "headroom": self.free.count(shape or Shape.reference(self.policy)),
             **{str(resource): density.as_dict() for resource, density in self.densities.items()},
             "flagged": [one.as_dict() for one in stowed if one.flags],
         }
@@ -315,6 +330,43 @@ def _stow(host: Host, *, oldest: datetime, policy: Policy) -> Iterator[Stowed]:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Hosts that have one value of a label, None: that lack it; and their sums."""
+
+    value: str | None
+    hosts: tuple[HostDensity, ...]
+
+    @property
+    def densities(self) -> dict[Resource, Density]:
+        return {
+            resource: _sum(resource, (host.densities[resource] for host in self.hosts))
+            for resource in Resource
+        }
+
+    def headroom(self, shape: Shape) -> Headroom:
+        return measure((host.free for host in self.hosts), shape)
+
+    def as_dict(self, shape: Shape) -> dict[str, Any]:
+        return {
+            "value": self.value,
+            "hosts": [one.host.name for one in self.hosts],
+            "stale_hosts": [one.host.name for one in self.hosts if one.is_stale],
+            "containers_counted": sum(one.containers_counted for one in self.hosts),
+            **{str(resource): one.as_dict() for resource, one in self.densities.items()},
+            "fragmentation": self.headroom(shape).as_dict(),
+        }
+
+
+def group_by_label(hosts: Iterable[HostDensity], key: str) -> list[Group]:
+    """The hosts by the value of a label, in the order of the values; those without it come last."""
+    groups: dict[str | None, list[HostDensity]] = {}
+    for one in hosts:
+        groups.setdefault(one.host.labels.get(key), []).append(one)
+    values = sorted(groups, key=lambda value: (value is None, value or ""))
+    return [Group(value, tuple(groups[value])) for value in values]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The fleet's density at a moment: its hosts, by name, and their sums."""
 
@@ -322,14 +374,12 @@ class Report:
     window_hours: float
     policy: Policy
     hosts: tuple[HostDensity, ...]
+    measured_at: datetime | None = None
+    """Up to when samples count for percentiles, where that is before `at`."""
     densities: Mapping[Resource, Density] = field(init=False)
 
     def __post_init__(self) -> None:
-        densities = {
-            resource: _sum(resource, (host.densities[resource] for host in self.hosts))
-            for resource in Resource
-        }
-        object.__setattr__(self, "densities", densities)
+        object.__setattr__(self, "densities", Group(None, self.hosts).densities)
 
     @property
     def reason(self) -> str | None:
@@ -340,17 +390,25 @@ class Report:
             "no host matches, or none has reported yet: start the agent with `python -m app.agent`"
         )
 
-    def parts(self, *, with_containers: bool = False) -> Iterator[dict[str, Any]]:
+    def parts(
+        self,
+        *,
+        with_containers: bool = False,
+        group_by: str | None = None,
+        shape: Shape | None = None,
+    ) -> Iterator[dict[str, Any]]:
         """The answer in parts: first the fleet's, then one a host.
 
         An iterator, because fifteen thousand containers take longer than one turn of the loop.
         """
-        yield {
+        shape = shape or Shape.reference(self.policy)
+        end = self.measured_at or self.at
+        answer: dict[str, Any] = {
             "at": self.at.isoformat(),
             "window": {
                 "hours": self.window_hours,
-                "start": (self.at - timedelta(hours=self.window_hours)).isoformat(),
-                "end": self.at.isoformat(),
+                "start": (end - timedelta(hours=self.window_hours)).isoformat(),
+                "end": end.isoformat(),
             },
             "policy": self.policy.as_dict(),
             "fleet": {
@@ -359,10 +417,16 @@ class Report:
                 "containers_counted": sum(one.containers_counted for one in self.hosts),
                 "reason": self.reason,
                 **{str(resource): one.as_dict() for resource, one in self.densities.items()},
+                "fragmentation": Group(None, self.hosts).headroom(shape).as_dict(),
             },
         }
+        if group_by is not None:
+            groups = group_by_label(self.hosts, group_by)
+            answer["group_by"] = f"label:{group_by}"
+            answer["groups"] = [group.as_dict(shape) for group in groups]
+        yield answer
         for host in self.hosts:
-            yield host.as_dict(with_containers=with_containers)
+            yield host.as_dict(shape=shape, with_containers=with_containers)
 
     @classmethod
     def of(

@@ -1,7 +1,8 @@
 """What the density report reads: one statement, whatever the size of the fleet.
 
-Percentiles are taken on the server, over the raw samples of the window. The answer is one row a
-host with its containers in arrays: three hundred rows cost the event loop far less than fifteen
+Percentiles are taken on the server, over the raw samples of the window; of a large fleet they are
+taken beforehand (`app.fleet.recent`), and `measured_at` says when. The answer is one row a host
+with its containers in arrays: three hundred rows cost the event loop far less than fifteen
 thousand.
 """
 
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app import db
+from app.fleet import recent
 from app.fleet.density import STATES_COUNTED, Container, Host
 from app.fleet.policy import DEFAULT, Policy
 from app.fleet.shares import Measure
@@ -20,16 +22,18 @@ COLUMNS = {
     "ids": "c.id",
     "names": "c.name",
     "states": "c.state",
-    "heard_at": "greatest(c.last_seen_at, m.sampled_at)",
-    "samples": "m.samples",
+    "heard_at": "greatest(c.last_seen_at, newest.at)",
+    "samples": "coalesce(r.samples, m.samples)",
     "cpu_reservation": "c.cpu_reservation",
     "cpu_limit": "c.cpu_limit",
-    "cpu_current": "newest.cpu_cores",
-    "cpu_p95": "m.cpu_p95",
+    "cpu_current": "CASE WHEN newest.at >= $5::timestamptz THEN newest.cpu_cores END",
+    "cpu_p95": "coalesce(r.cpu_p95, m.cpu_p95)",
     "memory_reservation": "c.memory_reservation_bytes::float8",
     "memory_limit": "c.memory_limit_bytes::float8",
-    "memory_current": "newest.memory_bytes::float8",
-    "memory_p95": "m.memory_p95",
+    "memory_current": (
+        "CASE WHEN newest.at >= $5::timestamptz THEN newest.memory_bytes::float8 END"
+    ),
+    "memory_p95": "coalesce(r.memory_p95, m.memory_p95)",
 }
 ARRAYS = ",\n    ".join(
     f"array_agg({expression} ORDER BY c.name, c.id) FILTER (WHERE c.id IS NOT NULL) AS {name}"
@@ -42,21 +46,24 @@ HOSTS = f"""
 SELECT
     h.id, h.name, h.labels::text AS labels, h.last_seen_at,
     h.cpus, h.memory_bytes, h.reserved_cpus, h.reserved_memory_bytes,
+    min(r.computed_at) AS measured_at,
     {ARRAYS}
 FROM fleet_host h
     LEFT JOIN fleet_container c ON c.host_id = h.id AND c.state = ANY($3::text[])
+    LEFT JOIN fleet_usage_recent r ON r.container_id = c.id AND r.computed_at >= $8::timestamptz
+        AND r.window_hours = $9::float8 AND r.samples >= $10::int
     LEFT JOIN LATERAL (
         SELECT
             count(*) AS samples,
-            max(u.at) AS sampled_at,
             percentile_cont($4::float8) WITHIN GROUP (ORDER BY u.cpu_cores) AS cpu_p95,
             percentile_cont($4::float8) WITHIN GROUP (ORDER BY u.memory_bytes) AS memory_p95
         FROM fleet_usage u
-        WHERE u.container_id = c.id AND u.at >= $6::timestamptz AND u.at <= $7::timestamptz
+        WHERE r.container_id IS NULL
+            AND u.container_id = c.id AND u.at >= $6::timestamptz AND u.at <= $7::timestamptz
     ) m ON true
     LEFT JOIN LATERAL (
-        SELECT u.cpu_cores, u.memory_bytes FROM fleet_usage u
-        WHERE u.container_id = c.id AND u.at >= $5::timestamptz AND u.at <= $7::timestamptz
+        SELECT u.at, u.cpu_cores, u.memory_bytes FROM fleet_usage u
+        WHERE u.container_id = c.id AND u.at >= $6::timestamptz AND u.at <= $7::timestamptz
         ORDER BY u.at DESC LIMIT 1
     ) newest ON true
 WHERE h.labels @> $1::jsonb
@@ -77,7 +84,7 @@ async def fetch_hosts(
     policy: Policy = DEFAULT,
 ) -> list[Row]:
     """Hosts, by name, as rows for `build_host`: all of them, or those named (by name or id) that
-    carry every label given.
+    carry every label given. Hosts that are named are read live.
     """
     return await db.fetch(
         HOSTS,
@@ -88,6 +95,9 @@ async def fetch_hosts(
         at - timedelta(seconds=policy.stale_after_seconds),
         at - timedelta(hours=window_hours),
         at + timedelta(seconds=policy.clock_ahead_seconds),
+        at if hosts else at - recent.AGE_MAX,
+        window_hours,
+        recent.SAMPLES_MIN,
     )
 
 

@@ -415,6 +415,62 @@ class UsageSummary(models.Model):
         return f"container {self.container_id} until {self.reference:%Y-%m-%dT%H}"
 
 
+class UsageRecent(models.Model):
+    """The percentiles that the density report of a large fleet shows, computed beforehand.
+
+    A cache by `app.fleet.recent`, without a foreign key: a row may outlive its container for a
+    while.
+    """
+
+    container_id = models.BigIntegerField(primary_key=True)
+    computed_at = models.DateTimeField()
+    window_hours = models.FloatField()
+    samples = models.BigIntegerField()
+    cpu_p95 = models.FloatField(null=True)
+    memory_p95 = models.FloatField(null=True)
+
+    objects = models.Manager()
+
+    class Meta:
+        db_table = "fleet_usage_recent"
+
+    def __str__(self) -> str:
+        return f"container {self.container_id} at {self.computed_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+class DensityHour(models.Model):
+    """How densely a host was packed when an hour was last looked at; sums as the report has them.
+
+    Kept by `app.fleet.density_history`, as long as hourly roll-ups.
+    """
+
+    pk = models.CompositePrimaryKey("host_id", "hour")
+    host = models.ForeignKey(
+        Host, models.DO_NOTHING, related_name="density_hours", db_constraint=False, db_index=False
+    )  # ON DELETE CASCADE in the database
+    hour = models.DateTimeField()
+    containers = models.IntegerField()
+    cpu_allocatable = models.FloatField()
+    cpu_reservations = models.FloatField()
+    cpu_limits = models.FloatField()
+    cpu_use = models.FloatField()
+    cpu_use_p95 = models.FloatField()
+    memory_allocatable = models.FloatField()
+    memory_reservations = models.FloatField()
+    memory_limits = models.FloatField()
+    memory_use = models.FloatField()
+    memory_use_p95 = models.FloatField()
+
+    objects = models.Manager()
+
+    class Meta:
+        db_table = "fleet_density_hour"
+        indexes = [models.Index(fields=["hour"], name="density_hour_hour")]
+
+    def __str__(self) -> str:
+        return f"host {self.host_id} at {self.hour:%Y-%m-%dT%H}"
+
+
 class OOMKill(models.Model):
     """A container was killed for want of memory. Stays when the container is replaced or starts
     again; goes when the container is forgotten.

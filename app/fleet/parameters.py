@@ -58,7 +58,7 @@ def read_labels(values: list[str]) -> dict[str, str]:
         if not key or not equals or "\0" in value:
             raise ValueError(f"{value!r} is not a label. Write ?label=key=value, as label=zone=a.")
         if labels.setdefault(key, wanted) != wanted:
-            raise ValueError(f"A label has one value only: leave one of {key!r} out.")
+            raise ValueError(f"{key!r} has one value only: leave one of the two values out.")
     return labels
 
 

@@ -84,8 +84,9 @@ class Policy:
     placement_buffer: float = 0.0
     """Share of the allocatable that headroom and repacking leave free. Own; none by default."""
     reference_cpus: float = 0.25
+    """Cores of the shape that fragmentation is told for, unless another is asked for. Own."""
     reference_memory_bytes: int = 256 * MIB
-    """The shape that fragmentation is told for, unless another is asked for. Own."""
+    """Memory of that shape. Own."""
 
     def as_dict(self) -> dict[str, float]:
         """The constants by name, as answers echo them."""

@@ -16,8 +16,29 @@ from app.fleet.schema_parts import (
     array_of,
     object_of,
 )
+from app.rest.schemas import Whole
 
 DENSITY: Schema = {"type": "object", "description": "Packing, usage, overcommit and slack."}
+FRAGMENTATION = object_of(
+    {
+        "shape": object_of({"cpus": NUMBER, "memory_bytes": NUMBER}),
+        "headroom": NON_NEGATIVE | {"description": "How many of the shape fit, host by host."},
+        "pooled": NON_NEGATIVE | {"description": "How many would fit, were all hosts one."},
+        "fragmentation": {"type": ["number", "null"]},
+        "reason": {"type": ["string", "null"]},
+    }
+)
+GROUP = object_of(
+    {
+        "value": {"type": ["string", "null"]},
+        "hosts": array_of(STRING),
+        "stale_hosts": array_of(STRING),
+        "containers_counted": NON_NEGATIVE,
+        "cpu": DENSITY,
+        "memory": DENSITY,
+        "fragmentation": FRAGMENTATION,
+    }
+)
 REPORT = object_of(
     {
         "at": MOMENT,
@@ -31,10 +52,32 @@ REPORT = object_of(
                 "reason": {"type": ["string", "null"]},
                 "cpu": DENSITY,
                 "memory": DENSITY,
+                "fragmentation": FRAGMENTATION,
             }
         ),
+        "group_by": STRING,
+        "groups": array_of(GROUP),
         "hosts": array_of({"type": "object"}),
-    }
+    },
+    *("group_by", "groups"),
+)
+OVER_TIME = object_of(
+    {
+        "since": MOMENT,
+        "until": MOMENT,
+        "points": array_of(
+            object_of(
+                {
+                    "at": MOMENT,
+                    "hosts": NON_NEGATIVE,
+                    "containers": NON_NEGATIVE,
+                    "cpu": DENSITY,
+                    "memory": DENSITY,
+                }
+            )
+        ),
+    },
+    description="With `over`: the ratios, hour by hour.",
 )
 REPORT_PARAMETERS = [
     OpenApiParameter("host", str, many=True, description="A host's name or id."),
@@ -46,6 +89,10 @@ REPORT_PARAMETERS = [
         "resource", str, enum=["memory", "cpu"], description="What sizes the picture."
     ),
     OpenApiParameter("detail", str, enum=["hosts", "containers"]),
+    OpenApiParameter("group_by", str, description="`label:key`: sums of hosts by a label."),
+    OpenApiParameter("shape_cpus", float, description="What fragmentation is told for."),
+    OpenApiParameter("shape_memory_bytes", float, description="What fragmentation is told for."),
+    OpenApiParameter("over", str, description="`7d` or `36h`: over time, in place of the report."),
 ]
 
 
@@ -56,7 +103,9 @@ class DensityExtension(ViewExtension):
         return extend_schema(
             parameters=REPORT_PARAMETERS,
             responses={
-                (200, "application/json"): OpenApiResponse(REPORT, description="The report."),
+                (200, "application/json"): OpenApiResponse(
+                    Whole({"anyOf": [REPORT, OVER_TIME]}), description="The report."
+                ),
                 (200, "image/svg+xml"): STRING,
             },
         )(view)

@@ -2,15 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import orjson
 from django.utils import timezone
 
-from app.fleet import stowage_plan
+from app.fleet import partitions, stowage_plan
 from app.fleet.density import Report, Resource, assess_host
+from app.fleet.density_charts import draw_density_history
+from app.fleet.density_history import DensityHistory, fetch_density_history
 from app.fleet.density_queries import build_host, fetch_hosts, fetch_known
-from app.fleet.parameters import Reader, read_window
+from app.fleet.headroom import Shape
+from app.fleet.models import MAX_BYTES, MAX_CPUS
+from app.fleet.parameters import Reader, read_number, read_span, read_window
 from app.fleet.policy import DEFAULT, Policy
 from app.fleet.turns import in_turns
 from app.rest.exceptions import ValidationError
@@ -19,7 +24,18 @@ from app.rest.request import Request
 from app.rest.response import Response
 from app.rest.views import APIView
 
-PARAMETERS = ("host", "label", "window_hours", "resource", "detail", "format")
+PARAMETERS = (
+    "host",
+    "label",
+    "window_hours",
+    "resource",
+    "detail",
+    "group_by",
+    "shape_cpus",
+    "shape_memory_bytes",
+    "over",
+    "format",
+)
 
 PICTURE_HEADERS = {
     # The picture needs its own style and nothing else, and nothing else is allowed.
@@ -76,6 +92,11 @@ class Parameters:
     window_hours: float
     resource: Resource
     with_containers: bool
+    group_by: str | None
+    """The key of a label of hosts."""
+    shape: Shape
+    over: timedelta | None
+    """How far back density over time is asked for, in place of the report."""
 
     @classmethod
     def read(cls, query: Any, policy: Policy = DEFAULT) -> "Parameters":
@@ -86,8 +107,37 @@ class Parameters:
         window = reader.take("window_hours", read_window, query.get("window_hours"), policy)
         resource = reader.choice("resource", tuple(Resource), "memory")
         detail = reader.choice("detail", ("hosts", "containers"), "hosts")
+        group_by = reader.take("group_by", _read_group, query.get("group_by"))
+        shape = Shape(
+            *(
+                reader.take(name, read_number, query.get(name), default, lowest, highest)
+                for name, default, lowest, highest in (
+                    ("shape_cpus", policy.reference_cpus, 0.001, MAX_CPUS),
+                    ("shape_memory_bytes", policy.reference_memory_bytes, 1, MAX_BYTES),
+                )
+            )
+        )
+        over = reader.take("over", read_span, query.get("over"), partitions.keep_hours_days())
         reader.check()
-        return cls(hosts, labels, window, Resource(resource), detail == "containers")
+        return cls(
+            hosts,
+            labels,
+            window,
+            Resource(resource),
+            detail == "containers",
+            group_by,
+            shape,
+            over,
+        )
+
+
+def _read_group(value: str | None) -> str | None:
+    if value is None:
+        return None
+    kind, colon, key = value.partition(":")
+    if kind != "label" or not colon or not key or "\0" in key:
+        raise ValueError("Write ?group_by=label:key, as group_by=label:zone.")
+    return key
 
 
 class DensityReportView(APIView):
@@ -96,8 +146,11 @@ class DensityReportView(APIView):
     and for all, with everything that led to it.
 
     `?host=` and `?label=key=value` choose hosts, `?window_hours=` the span that percentiles look
-    at, `?detail=containers` adds every container. `?format=svg` draws it, sized by
-    `?resource=memory` or `cpu`.
+    at, `?detail=containers` adds every container, `?group_by=label:key` sums of hosts by a label.
+    Fragmentation is told for a container of `?shape_cpus=` and `?shape_memory_bytes=`.
+    `?format=svg` draws it, sized by `?resource=memory` or `cpu`.
+
+    `?over=7d` (or `36h`) tells the ratios hour by hour instead; `?format=svg` draws those.
     """
 
     picture_format = "svg"
@@ -109,12 +162,22 @@ class DensityReportView(APIView):
 
     async def get(self, request: Request, **kwargs: Any) -> Response:
         parameters = Parameters.read(request.query_params)
-        report = await _assess(parameters)
         renderer = request.accepted_renderer
+        if parameters.over is not None:
+            history = await _fetch_history(parameters, parameters.over)
+            is_drawn = isinstance(renderer, SVGRenderer)
+            return Response(
+                draw_density_history(history).encode() if is_drawn else history.as_dict()
+            )
+        report = await _assess(parameters)
         if isinstance(renderer, SVGRenderer):
             drawn = stowage_plan.parts(report, parameters.resource)
             return Response(b"".join([part.encode() async for part in in_turns(drawn)]))
-        parts = report.parts(with_containers=parameters.with_containers)
+        parts = report.parts(
+            with_containers=parameters.with_containers,
+            group_by=parameters.group_by,
+            shape=parameters.shape,
+        )
         if isinstance(renderer, ReportJSONRenderer) and _is_compact(request):
             encoded = [orjson.dumps(part) async for part in in_turns(parts)]
             return Response(b'%b,"hosts":[%b]}' % (encoded[0][:-1], b",".join(encoded[1:])))
@@ -144,12 +207,27 @@ async def _assess(parameters: Parameters) -> Report:
         labels=parameters.labels,
     )
     found = {value for row in rows for value in (row["name"], str(row["id"]))}
-    if missing := set(parameters.hosts) - found:
-        missing -= await fetch_known(missing)
-    if missing:
-        names = ", ".join(sorted(missing))
-        raise ValidationError(
-            {"host": [f"There is no host {names}. See hosts/ for those there are."]}
-        )
+    await _check_hosts(set(parameters.hosts) - found)
     hosts = [assess_host(build_host(row), at=at) async for row in in_turns(rows)]
-    return Report(at, parameters.window_hours, DEFAULT, tuple(hosts))
+    moments = [row["measured_at"] for row in rows if row["measured_at"]]
+    measured_at = min(moments, default=None)
+    return Report(at, parameters.window_hours, DEFAULT, tuple(hosts), measured_at)
+
+
+async def _fetch_history(parameters: Parameters, over: timedelta) -> DensityHistory:
+    """Raises ValidationError when a host that is asked for does not exist."""
+    await _check_hosts(set(parameters.hosts))
+    until = timezone.now()
+    return await fetch_density_history(
+        since=until - over, until=until, hosts=parameters.hosts, labels=parameters.labels
+    )
+
+
+async def _check_hosts(names: set[str]) -> None:
+    """Raises ValidationError unless each of these is the name or the id of a host."""
+    missing = names - await fetch_known(names) if names else names
+    if missing:
+        listed = ", ".join(sorted(missing))
+        raise ValidationError(
+            {"host": [f"There is no host {listed}. See hosts/ for those there are."]}
+        )

@@ -11,7 +11,7 @@ from datetime import datetime
 from django.db import OperationalError
 from django.utils import timezone
 
-from app.fleet import partitions, rollups
+from app.fleet import density_history, partitions, recent, rollups
 from app.fleet.partitions import AHEAD_DAYS, HOURS, SAMPLES, Maintained
 from app.fleet.services import retention
 
@@ -24,6 +24,9 @@ async def maintain(*, now: datetime) -> tuple[Maintained, Maintained]:
         now=now, keep_days=partitions.keep_hours_days(), ahead_days=AHEAD_DAYS, series=HOURS
     )
     await rollups.roll_up(now=now)
+    await recent.refresh(now=now)
+    await density_history.keep_hour(now=now)
+    await density_history.forget_hours(now=now, keep_days=partitions.keep_hours_days())
     samples = await partitions.maintain_partitions(
         now=now, keep_days=partitions.keep_days(), ahead_days=AHEAD_DAYS, series=SAMPLES
     )
