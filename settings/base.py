@@ -118,6 +118,7 @@ LOGGING = {
     },
 }
 DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 0, minimum=0)  # not ready, yet serving, on SIGTERM
+STREAM_SECONDS = env.integer("STREAM_SECONDS", 3600, minimum=1)  # app.rest.streams: then anew
 METRICS = env.flag("METRICS")  # /metrics for Prometheus, to whoever reaches the port
 REQUEST_LOG = env.flag("REQUEST_LOG")  # one line of JSON for each request, by app.ops.middleware
 

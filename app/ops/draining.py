@@ -3,6 +3,9 @@
 On SIGTERM the process says at once that it is not ready (`/readyz` is 503), goes on serving for
 DRAIN_SECONDS, so that load balancers notice and send nothing more, and then hands the signal to the
 server, which finishes what it has and stops. A second SIGTERM is handed on at once.
+
+Event streams would never be finished. Their clients are told to come back, and the streams ended,
+at the moment that the signal is handed on: before it, they might come back to this very process.
 """
 
 import asyncio
@@ -11,6 +14,8 @@ import threading
 from typing import Any
 
 from django.conf import settings
+
+from app.rest.streams import send_all_away
 
 
 class Draining:
@@ -27,18 +32,30 @@ draining = Draining()
 
 
 async def watch() -> None:
-    """Put the drain before the server's own handling of SIGTERM. For the lifespan's start-up."""
-    stop = signal.getsignal(signal.SIGTERM)
-    if not callable(stop) or threading.current_thread() is not threading.main_thread():
-        return  # no server that handles the signal, as in tests
+    """Put the drain before the server's own handling of SIGTERM, and the end of event streams
+    before that of SIGINT, too. For the lifespan's start-up.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
     loop = asyncio.get_running_loop()
+    for number, seconds in ((signal.SIGTERM, settings.DRAIN_SECONDS), (signal.SIGINT, 0)):
+        stop = signal.getsignal(number)
+        if callable(stop) and stop is not signal.default_int_handler:
+            signal.signal(number, _drain_before(stop, loop, seconds))
+        # else no server handles the signal, as in tests
+
+
+def _drain_before(stop: Any, loop: asyncio.AbstractEventLoop, seconds: float) -> Any:
+    def hand_on(number: int, frame: Any) -> None:
+        loop.call_soon_threadsafe(send_all_away)
+        stop(number, frame)
 
     def drain(number: int, frame: Any) -> None:
-        if draining.is_on or not settings.DRAIN_SECONDS:
+        if draining.is_on or not seconds:
             draining.start()
-            stop(number, frame)
+            hand_on(number, frame)
             return
         draining.start()
-        loop.call_soon_threadsafe(loop.call_later, settings.DRAIN_SECONDS, stop, number, frame)
+        loop.call_soon_threadsafe(loop.call_later, seconds, hand_on, number, frame)
 
-    signal.signal(signal.SIGTERM, drain)
+    return drain

@@ -16,7 +16,7 @@ for nothing runs in place, and the body is read when somebody asks for it.
 import asyncio
 import io
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, iscoroutinefunction, sync_to_async
@@ -48,6 +48,7 @@ from app.rest import lifespan as lifespans
 from app.rest.bodies import Body, Receive, Send
 from app.rest.exceptions import RequestTooLarge
 from app.rest.middleware import Stages, is_native, runs_in_place
+from app.rest.streams import Sending, Stream
 
 logger = logging.getLogger("django.request")
 
@@ -174,7 +175,9 @@ class ASGIHandler(DjangoASGIHandler):
         token = SyncToAsync.thread_sensitive_context.set(threads)
         watch = _Watch(body)
         try:
-            await self._respond(scope, body, send)
+            sending = await self._respond(scope, body, send)
+            if sending is not None:
+                await sending.run(send)
         except RequestAborted:
             pass
         except asyncio.CancelledError:
@@ -187,15 +190,37 @@ class ASGIHandler(DjangoASGIHandler):
             if executor is not None:
                 executor.shutdown(wait=False)
 
-    async def _respond(self, scope: dict[str, Any], body: Body, send: Send) -> None:
+    async def _respond(self, scope: dict[str, Any], body: Body, send: Send) -> Sending | None:
+        """Send the answer; of a `Stream` the head alone: the rest is returned, and is all that is
+        left of the request.
+        """
         set_script_prefix(get_script_prefix(scope))
         await self._signal(signals.request_started, scope=scope)
         request, refused = self.create_request(scope, cast("Any", body))
         response: Any = refused if request is None else await self.run_get_response(request)
         try:
+            if isinstance(response, Stream):
+                return await self._begin_stream(response, scope, send)
             await self.send_response(response, send)
         finally:
             await self._close(response)
+        return None
+
+    async def _begin_stream(
+        self, response: Stream, scope: dict[str, Any], send: Send
+    ) -> Sending | None:
+        sending = response.detach()
+        if scope["method"] == "HEAD":
+            await sending.close()
+            await self.send_response(response, send)
+            return None
+
+        async def send_head(message: Mapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+
+        await self.send_response(response, send_head)
+        return sending
 
     async def _close(self, response: Any) -> None:
         """`response.close()`, whose request_finished signal is sent in this module's way."""
