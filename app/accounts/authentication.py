@@ -15,6 +15,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 
 from app.accounts import services, tokens
 from app.accounts.models import Token, User
+from app.accounts.token_caches import token_cache
 from app.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -45,14 +46,19 @@ class TokenAuthentication(BaseAuthentication):
                 f"This is not a token of this API: one reads {tokens.KIND}_<prefix>_<secret>.",
                 code="malformed_token",
             )
+        token: Token | None = token_cache.get(credential)
+        if token is not None:
+            return token
+        read_at = token_cache.now()
         try:
-            token: Token | None = await Token.objects.by_prefix(credential.prefix)
+            token = await Token.objects.by_prefix(credential.prefix)
         except Token.DoesNotExist:
             token = None
         if token is None or not credential.matches(token.digest):
             raise AuthenticationFailed(
                 "No such token. It was mistyped, or is of another server.", code="unknown_token"
             )
+        token_cache.put(credential, token, read_at)
         return token
 
     def authenticate_header(self, request: Any) -> str:
@@ -121,6 +127,7 @@ async def _note_use(token: Token, now: datetime) -> None:
     if last is not None and now - last < services.LAST_USED_PRECISION:
         return
     try:
-        await services.record_token_use(token=token, used_at=now)
+        if await services.record_token_use(token=token, used_at=now):
+            token_cache.forget(token)
     except (db.Error, Unavailable):
         logger.warning("The use of token %s could not be recorded.", token.prefix, exc_info=True)

@@ -10,6 +10,7 @@ from django.utils import timezone
 from app import db
 from app.accounts import passwords, tokens
 from app.accounts.models import Membership, Role, Scope, Team, Token, User
+from app.accounts.token_caches import token_cache
 from app.db import models
 from app.errors import Conflict, Denied, Invalid, NotFound
 
@@ -137,6 +138,7 @@ async def revoke_token(*, token: Token) -> Token:
             revoked_at=timezone.now()
         )
         await token.arefresh_from_db(fields=["revoked_at"])
+    token_cache.forget(token)
     return token
 
 

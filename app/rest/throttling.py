@@ -14,6 +14,7 @@ import math
 import time
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -43,10 +44,11 @@ class MemoryStore:
 
     async def hit(
         self, key: str, limit: int, duration: float, now: float
-    ) -> tuple[bool, list[float]]:
+    ) -> tuple[bool, Sequence[float]]:
         """Count a request unless `limit` were made within `duration` seconds.
 
-        Returns whether it was counted, and the times that count now, newest first.
+        Returns whether it was counted, and the times that count now, newest first: to be read
+        before the next request is counted.
         """
         history = self.histories.pop(key, None) or deque()
         while history and history[-1] <= now - duration:
@@ -57,7 +59,7 @@ class MemoryStore:
         self.histories[key] = history  # moved to the end: the oldest key is the first to go
         if len(self.histories) > self.capacity:
             del self.histories[next(iter(self.histories))]
-        return allowed, list(history)
+        return allowed, history  # not a copy: it may hold as many as the limit
 
     def clear(self) -> None:
         self.histories.clear()
@@ -96,7 +98,7 @@ class RedisStore:
 
     async def hit(
         self, key: str, limit: int, duration: float, now: float
-    ) -> tuple[bool, list[float]]:
+    ) -> tuple[bool, Sequence[float]]:
         if self.away_until is not None and time.monotonic() < self.away_until:
             return await self.meanwhile.hit(key, limit, duration, now)
         try:
@@ -156,7 +158,7 @@ class SimpleRateThrottle(drf.SimpleRateThrottle):
 
     timer = staticmethod(time.time)
     key: str | None = None
-    history: list[float]
+    history: Sequence[float]
 
     async def allow_request(self, request: Any, view: Any) -> bool:
         if self.rate is None:

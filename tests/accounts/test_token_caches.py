@@ -1,0 +1,155 @@
+"""Tokens that are believed for a second: quick, and never longer; nobody shares an instance."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from django.utils import timezone
+
+from app import db
+from app.accounts import services, token_caches, tokens
+from app.accounts.models import Token, User
+from app.accounts.token_caches import TokenCache
+from app.db.testing import assert_num_queries
+from app.rest.test import APIClient
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("transaction")]
+
+ME, HOSTS = "/api/v1/me/", "/api/v1/hosts/"
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    """The cache is on, empty, and its clock stands still until it is moved."""
+    settings.STOWAGE = settings.STOWAGE | {"TOKEN_CACHE_SECONDS": 1.0}
+    clock = Clock()
+    monkeypatch.setattr(token_caches.token_cache, "_clock", clock)
+    token_caches.token_cache.forget_all()
+    yield clock
+    token_caches.token_cache.forget_all()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def token(transaction: None) -> tuple[Token, str]:
+    user = await services.create_user(username="ada", role="operator")
+    made, text = await services.create_token(user=user, name="ci", scopes=["read", "write"])
+    await services.record_token_use(token=made, used_at=timezone.now())
+    return made, text
+
+
+def asking(text: str) -> APIClient:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {text}")
+    return client
+
+
+async def status(text: str) -> int:
+    return int((await asking(text).get(HOSTS)).status_code)
+
+
+async def test_second_request_within_a_second_asks_for_no_token(
+    clock: Clock, token: tuple[Token, str], hops: list[str]
+) -> None:
+    client = asking(token[1])
+    with assert_num_queries(2):  # the token, the count
+        await client.get(HOSTS)
+    clock.now += 0.9
+    with assert_num_queries(1):
+        assert (await client.get(HOSTS)).status_code == 200
+    clock.now += 0.1
+    with assert_num_queries(2):
+        await client.get(HOSTS)
+    assert hops == []
+
+
+async def test_revoking_here_is_known_at_once(clock: Clock, token: tuple[Token, str]) -> None:
+    made, text = token
+    assert await status(text) == 200
+    await services.revoke_token(token=made)
+    assert await status(text) == 401
+
+
+@pytest.mark.parametrize(
+    ("statement", "after"),
+    [
+        ("UPDATE accounts_token SET revoked_at = now()", 401),
+        ("UPDATE accounts_user SET is_active = false", 401),
+        ("UPDATE accounts_token SET scopes = '{agent}'", 403),
+        ("DELETE FROM accounts_token", 401),
+    ],
+)
+async def test_change_by_another_worker_is_known_within_a_second(
+    clock: Clock, token: tuple[Token, str], statement: str, after: int
+) -> None:
+    assert await status(token[1]) == 200
+    await db.execute(statement)
+    clock.now += 1.0
+    assert await status(token[1]) == after
+
+
+async def test_expiry_is_not_waited_for(clock: Clock, token: tuple[Token, str]) -> None:
+    made, text = token
+    soon = timezone.now() + timedelta(milliseconds=30)
+    await db.execute(
+        "UPDATE accounts_token SET expires_at = %s, created_at = %s",
+        soon,
+        made.created_at - timedelta(days=1),
+    )
+    assert await status(text) == 200
+    while timezone.now() <= soon:
+        pass
+    assert await status(text) == 401
+
+
+async def test_another_secret_with_the_same_prefix_is_refused(
+    clock: Clock, token: tuple[Token, str]
+) -> None:
+    made, text = token
+    assert await status(text) == 200
+    assert await status(tokens.Credential(made.prefix, "0" * 64).text) == 401
+
+
+async def test_what_a_request_does_to_its_user_stays_with_it(
+    clock: Clock, token: tuple[Token, str]
+) -> None:
+    made, text = token
+    credential = tokens.parse(text)
+    assert credential is not None
+    cache = TokenCache(clock=clock)
+    kept = await Token.objects.by_prefix(made.prefix)
+    cache.put(credential, kept, clock.now)
+    first, second = cache.get(credential), cache.get(credential)
+    assert first is not None
+    assert second is not None
+    first.user.username = first.name = "changed"
+    kept.user.role = "viewer"
+    assert (second.user.username, second.name, second.user.role) == ("ada", "ci", "operator")
+    assert first == second
+    assert isinstance(first.user, User)
+    await second.user.arefresh_from_db()
+
+
+async def test_cache_is_bounded_and_the_oldest_goes_first(
+    clock: Clock, token: tuple[Token, str]
+) -> None:
+    cache = TokenCache(capacity=2, clock=clock)
+    kept = await Token.objects.by_prefix(token[0].prefix)
+    credentials = [tokens.generate() for _ in range(3)]
+    for credential in credentials:
+        cache.put(credential, kept, clock.now)
+    assert [cache.get(one) is not None for one in credentials] == [False, True, True]
+
+
+async def test_without_seconds_nothing_is_kept(settings: Any, token: tuple[Token, str]) -> None:
+    assert settings.STOWAGE["TOKEN_CACHE_SECONDS"] == 0
+    await status(token[1])
+    assert len(token_caches.token_cache) == 0
