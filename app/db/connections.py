@@ -24,7 +24,7 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, NotSupportedError, conne
 from django.db.backends.postgresql import base, features, operations
 from django.db.utils import ProgrammingError
 
-from app.db import bridges, links, logs, pools
+from app.db import bridges, links, logs, pools, shapes
 from app.db.cursors import Cursor, ServerCursor
 from app.db.errors import raise_translated, translated
 from app.db.placeholders import bind
@@ -58,6 +58,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     is_over = False
     holder: "asyncio.Task[Any] | None" = None
     begin_sql = "BEGIN"
+    keeps_shapes = True
 
     @property
     def pg_version(self) -> int:
@@ -287,6 +288,7 @@ def open_pool() -> pools.Pool:
         limits = pools.Limits.from_settings()
         logs.slow_query_seconds = limits.slow_query_seconds
         _pool = pools.Pool(limits)
+        shapes.forget()
     return _pool
 
 

@@ -165,7 +165,8 @@ async def _iterate_in_chunks(queryset: Any, chunk_size: int) -> AsyncIterator[An
         raise ValueError("Chunk size must be strictly positive.")
     require_default(queryset.db)
     async with reading() as call:
-        rows = iter(queryset._iterable_class(queryset, chunked_fetch=True, chunk_size=chunk_size))
+        found = queryset._iterable_class(queryset, chunked_fetch=True, chunk_size=chunk_size)
+        rows = await call(iter, found)
         while chunk := await call(lambda: list(islice(rows, chunk_size))):
             if queryset._prefetch_related_lookups:
                 await call(

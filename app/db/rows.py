@@ -8,6 +8,7 @@ from functools import lru_cache
 from inspect import getattr_static
 from typing import Any
 
+from django.db import connections
 from django.db.models import Model
 from django.db.models.base import ModelState
 from django.db.models.fields.mixins import FieldCacheMixin
@@ -23,22 +24,51 @@ from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
 from django.db.models.utils import create_namedtuple_class
 
+from app.db import shapes
+
 
 class InstanceIterable(ModelIterable):
-    """Django's ModelIterable, with what does not depend on a row done once."""
+    """Django's ModelIterable, with what does not depend on a row done once, and compiled once a
+    shape.
+    """
 
     def __iter__(self) -> Iterator[Any]:
-        queryset = self.queryset
-        compiler = queryset.query.get_compiler(using=queryset.db)
-        results = compiler.execute_sql(chunked_fetch=self.chunked_fetch, chunk_size=self.chunk_size)
-        make = _instance_maker(queryset, compiler)
-        known = _known_related(queryset)
-        for row in compiler.results_iter(results):
-            instance = make(row)
-            for field, instances, key in known:
-                if not field.is_cached(instance) and (value := key(instance)) in instances:
-                    setattr(instance, field.name, instances[value])
-            yield instance
+        found = _instances(self)
+        known = _known_related(self.queryset)
+        return _with_known(found, known) if known else found
+
+
+def _instances(iterable: Any) -> Iterator[Any]:
+    queryset = iterable.queryset
+    if not iterable.chunked_fetch:
+        connection = connections[queryset.db]
+        if getattr(connection, "keeps_shapes", False):
+            found = shapes.statement_of(queryset, connection, _instance_maker)
+            if found is not None:
+                statement, sql, params = found
+                return statement.instances(_fetched(connection, sql, params), connection)
+    compiler = queryset.query.get_compiler(using=queryset.db)
+    results = compiler.execute_sql(
+        chunked_fetch=iterable.chunked_fetch, chunk_size=iterable.chunk_size
+    )
+    return map(_instance_maker(queryset, compiler), compiler.results_iter(results))
+
+
+def _fetched(connection: Any, sql: str, params: list[Any]) -> Any:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(sql, params)
+        return cursor.fetchall()
+    finally:
+        cursor.close()
+
+
+def _with_known(found: Iterator[Any], known: Any) -> Iterator[Any]:
+    for instance in found:
+        for field, instances, key in known:
+            if not field.is_cached(instance) and (value := key(instance)) in instances:
+                setattr(instance, field.name, instances[value])
+        yield instance
 
 
 def _known_related(queryset: Any) -> list[tuple[Any, Any, Callable[[Any], Any]]]:

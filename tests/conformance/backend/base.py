@@ -2,16 +2,22 @@
 
 Placeholders, codecs, statements, rows, errors and transactions are those of `app.db`, run on
 asyncpg; only the waiting differs: each call drives an event loop of its own until it is done.
+Instances are made by `app.db.rows`, from statements that `app.db.shapes` keeps.
 """
 
 import asyncio
 import contextlib
 
+from django.db.models.query import ModelIterable
+
 from app.db import bridges, connections, cursors, pools
 from app.db.codecs import configure_time_zone, psycopg_context
 from app.db.errors import translated
+from app.db.rows import InstanceIterable
 
 LIMITS = pools.Limits(statements=100)
+
+ModelIterable.__iter__ = InstanceIterable.__iter__
 
 
 class Features(connections.Features):
