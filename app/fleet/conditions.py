@@ -4,7 +4,10 @@ Conditions, not phases: several may hold at once, and each says since when.
 
     Ready          as many containers run as are asked for
     Progressing    what was asked for last is not applied yet
-    Degraded       containers restart, or are dead
+    Degraded       containers restart, or are dead; the reason tells OOM kills apart
+    OverCommitted  a host that it runs on could be asked for more memory than it can give: the
+                   declared limits, or reservations where there is none, are above allocatable
+    Stale          hosts that it runs on are silent, so that what is said is what was last known
 """
 
 from dataclasses import dataclass
@@ -25,6 +28,12 @@ class Facts:
     running: int = 0
     failing: int = 0
     """Containers that restart or are dead."""
+    oom_killed: int = 0
+    """Those of them that were OOM-killed."""
+    silent: tuple[str, ...] = ()
+    """Hosts with live containers of it that were not heard from."""
+    over_committed: tuple[str, ...] = ()
+    """Hosts with live containers of it whose limits are above what is allocatable."""
 
 
 def assess(facts: Facts, *, before: list[Condition], at: datetime) -> list[Condition]:
@@ -58,8 +67,31 @@ def _judge(facts: Facts) -> dict[str, tuple[bool, str, str]]:
     applied = f"Generation {facts.observed_generation} of {facts.generation} is applied."
     is_behind = facts.observed_generation < facts.generation
     failing = f"{facts.failing} containers restart or are dead."
+    if facts.oom_killed:
+        failing = f"{failing[:-1]}, {facts.oom_killed} of them OOM-killed."
+    why = "OOMKilled" if facts.oom_killed else "Failing" if facts.failing else "Healthy"
     return {
         "Ready": ready,
         "Progressing": (is_behind, "NotApplied" if is_behind else "Applied", applied),
-        "Degraded": (facts.failing > 0, "Failing" if facts.failing else "Healthy", failing),
+        "Degraded": (facts.failing > 0, why, failing),
+        "OverCommitted": _about_hosts(
+            facts.over_committed,
+            ("LimitsAboveAllocatable", "Memory limits are above what is allocatable on"),
+            ("LimitsFit", "Memory limits fit on every host that it runs on."),
+        ),
+        "Stale": _about_hosts(
+            facts.silent,
+            ("HostsSilent", "Nothing was heard from"),
+            ("HostsHeard", "Every host that it runs on reports."),
+        ),
     }
+
+
+def _about_hosts(
+    hosts: tuple[str, ...], bad: tuple[str, str], good: tuple[str, str]
+) -> tuple[bool, str, str]:
+    if not hosts:
+        return (False, *good)
+    reason, start = bad
+    named = ", ".join(hosts[:3]) + (f" and {len(hosts) - 3} more" if len(hosts) > 3 else "")
+    return True, reason, f"{start} {named}."

@@ -174,6 +174,9 @@ class Workload(models.Model):
 
     objects = WorkloadQuerySet.as_manager()
 
+    warnings: list[dict[str, str]] | None = None
+    """Of the write that gave this instance (`app.fleet.warnings`); None of one that was read."""
+
     class Meta:
         constraints = [
             models.UniqueConstraint(

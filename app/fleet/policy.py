@@ -74,6 +74,9 @@ class Policy:
     downsize_confidence_min: float = 1.0
     """Confidence from which less may be recommended. VPA's estimator by confidence."""
 
+    excess_warned: float = 0.5
+    """A reservation by this share above what is recommended is warned of when written. Own."""
+
     # Histograms, all four VPA's.
     histogram_bucket_growth: float = 1.05
     histogram_cpu_first_cores: float = 0.001
@@ -122,6 +125,7 @@ OVERRIDABLE: Mapping[str, Range] = {
     "change_min_bytes": Range(0, 2**40, is_whole=True),
     "change_min_cores": Range(0, 1024),
     "downsize_confidence_min": Range(0, 90),
+    "excess_warned": Range(0, 100),
 }
 """What a team or a workload may set. The others are how usage is stored, or are the fleet's."""
 

@@ -167,6 +167,7 @@ class WorkloadSerializer(serializers.ModelSerializer):
     health_check = StructureField(HealthCheckSerializer, required=False, allow_null=True)
     update_policy = StructureField(UpdatePolicySerializer, required=False, initial=dict)
     labels = CheckedField(validation.label_problems, required=False, initial=dict)
+    warnings = serializers.JSONField(read_only=True)
 
     class Meta:
         model = Workload
@@ -186,6 +187,7 @@ class WorkloadSerializer(serializers.ModelSerializer):
             "generation",
             "observed_generation",
             "conditions",
+            "warnings",
             "version",
             "created_at",
             "updated_at",

@@ -14,6 +14,7 @@ from django.utils import timezone
 from app.fleet import density_history, partitions, recent, rollups
 from app.fleet.partitions import AHEAD_DAYS, HOURS, SAMPLES, Maintained
 from app.fleet.services import retention
+from app.fleet.services.conditions import refresh_all_conditions
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ async def maintain(*, now: datetime) -> tuple[Maintained, Maintained]:
         now=now, keep_days=partitions.keep_hours_days(), ahead_days=AHEAD_DAYS, series=HOURS
     )
     await rollups.roll_up(now=now)
+    await refresh_all_conditions(now=now)
     await recent.refresh(now=now)
     await density_history.keep_hour(now=now)
     await density_history.forget_hours(now=now, keep_days=partitions.keep_hours_days())

@@ -14,6 +14,7 @@ from app.fleet.models import Container, Event, Host, Image, Revision, Workload
 from app.fleet.observations import RelistSerializer, read_relist
 from app.fleet.pagination import EventPagination, PagePagination
 from app.fleet.services import retention
+from app.fleet.warnings import warn
 from app.fleet.writes import VersionedWritesMixin
 from app.rest import viewsets
 from app.rest.decorators import action
@@ -143,17 +144,21 @@ class WorkloadViewSet(VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, vie
     ordering = ["name", "id"]
 
     async def perform_create(self, serializer: Any) -> None:
-        serializer.instance = await services.create_workload(
+        workload = await services.create_workload(
             created_by=self.request.user, **serializer.validated_data
         )
+        await warn([workload], are_new=True)
+        serializer.instance = workload
 
     async def perform_update(self, serializer: Any) -> None:
-        serializer.instance = await services.update_workload(
+        workload = await services.update_workload(
             workload_id=serializer.instance.pk,
             changed_by=self.request.user,
             versions=self.versions(),
             **serializer.validated_data,
         )
+        await warn([workload])
+        serializer.instance = workload
 
     async def change_labels(self, changes: Sequence[services.LabelChange]) -> list[Workload]:
         return await services.label_workloads(changes=changes, changed_by=self.request.user)
@@ -164,15 +169,17 @@ class WorkloadViewSet(VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, vie
         asked = serializers.RollbackSerializer(data=request.data)
         await asked.ais_valid(raise_exception=True)
         workload = await self.get_object()
-        return await self.answer(
-            partial(
-                services.roll_back_workload,
-                workload_id=workload.pk,
-                revision=asked.validated_data["revision"],
-                changed_by=self.request.user,
-                versions=self.versions(),
-            )
+        return await self.answer(partial(self._roll_back, workload, asked.validated_data))
+
+    async def _roll_back(self, workload: Workload, asked: dict[str, int]) -> Workload:
+        rolled_back = await services.roll_back_workload(
+            workload_id=workload.pk,
+            revision=asked["revision"],
+            changed_by=self.request.user,
+            versions=self.versions(),
         )
+        await warn([rolled_back])
+        return rolled_back
 
     async def perform_destroy(self, instance: Workload) -> None:
         await services.delete_workload(workload_id=instance.pk, versions=self.versions())

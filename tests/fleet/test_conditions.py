@@ -8,6 +8,7 @@ import pytest
 from app.fleet import services
 from app.fleet.conditions import Facts, assess
 from app.fleet.models import Event, Workload
+from app.fleet.services.conditions import refresh_all_conditions
 from app.rest.test import APIClient
 from tests.fleet.samples import LATER, NOW, container, report
 
@@ -22,13 +23,16 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
         (Facts(2, 1, 1, running=2), {"Ready"}, "ReplicasRunning"),
         (Facts(2, 1, 1, running=3), set(), "TooManyReplicas"),
         (Facts(0, 4, 4), {"Ready"}, "ScaledToZero"),
-        (Facts(2, 2, 1, running=2, failing=1), {"Ready", "Progressing", "Degraded"}, "Replicas"),
+        (Facts(2, 2, 1, running=2, failing=1), {"Ready", "Progressing", "Degraded"}, "Failing"),
+        (Facts(0, 1, 1, failing=2, oom_killed=1), {"Ready", "Degraded"}, "OOMKilled"),
+        (Facts(0, 1, 1, silent=("a",)), {"Ready", "Stale"}, "HostsSilent"),
+        (Facts(0, 1, 1, over_committed=("a",)), {"Ready", "OverCommitted"}, "LimitsAbove"),
     ],
 )
 def test_facts_lead_to_conditions(facts: Facts, statuses: set[str], reason: str) -> None:
     conditions = assess(facts, before=[], at=AT)
     assert {one["type"] for one in conditions if one["status"]} == statuses
-    assert conditions[0]["reason"].startswith(reason)
+    assert any(one["reason"].startswith(reason) for one in conditions)
     assert all(one["message"] and one["since"] == AT.isoformat() for one in conditions)
 
 
@@ -82,4 +86,63 @@ class TestFollowing:
         url = f"/api/v1/workloads/{workload.pk}/"
         scaled = (await writer.patch(url, {"replicas": 3})).json()
         assert scaled["conditions"][0]["message"] == "1 of 3 replicas run."
-        assert (await writer.get(url)).json() == scaled
+        assert (await writer.get(url)).json() == scaled | {"warnings": None}
+
+
+def test_message_names_three_hosts_and_counts_the_others() -> None:
+    facts = Facts(0, 1, 1, silent=("a", "b", "c", "d", "e"))
+    message = next(one for one in assess(facts, before=[], at=AT) if one["type"] == "Stale")
+    assert message["message"] == "Nothing was heard from a, b, c and 2 more."
+
+
+async def status_of(name: str) -> tuple[bool, str]:
+    conditions = (await Workload.objects.aget()).conditions
+    one = next(one for one in conditions if one["type"] == name)
+    return one["status"], one["reason"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("transaction")
+class TestHosts:
+    labels = {"stowage.workload": "web"}
+
+    async def test_workload_of_a_silent_host_is_stale_until_it_is_heard_again(self) -> None:
+        await services.create_workload(name="web", image="x")
+        await services.observe_host(**report(labels=self.labels, observed_at=NOW))
+        assert await status_of("Stale") == (False, "HostsHeard")
+        assert await refresh_all_conditions(now=NOW + timedelta(seconds=59)) == 0
+        assert await refresh_all_conditions(now=NOW + timedelta(minutes=5)) == 1
+        assert await status_of("Stale") == (True, "HostsSilent")
+        assert await Event.objects.filter(kind="workload.conditions_changed").aexists()
+        later = NOW + timedelta(minutes=6)
+        await services.observe_host(**report(labels=self.labels, observed_at=later))
+        assert await status_of("Stale") == (False, "HostsHeard")
+
+    async def test_limits_above_what_a_host_can_give_are_overcommitted(self) -> None:
+        await services.create_workload(name="web", image="x")
+        half = 4 * 2**30  # of 8 GiB, 1 of them the system's
+        one = container("a", labels=self.labels, memory_limit_bytes=half)
+        await services.observe_host(**report(one, observed_at=NOW))
+        assert await status_of("OverCommitted") == (False, "LimitsFit")
+        other = container("b", memory_limit_bytes=half)
+        await services.observe_host(**report(one, other, observed_at=LATER))
+        await refresh_all_conditions(now=LATER)
+        assert await status_of("OverCommitted") == (True, "LimitsAboveAllocatable")
+
+    async def test_oom_killed_replica_degrades_with_its_reason(self) -> None:
+        await services.create_workload(name="web", image="x")
+        dead = container("a", labels=self.labels, state="restarting", oom_killed=True)
+        await services.observe_host(**report(dead, observed_at=NOW))
+        assert await status_of("Degraded") == (True, "OOMKilled")
+
+    async def test_many_workloads_are_assessed_in_batches(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from app.fleet.services import conditions
+
+        monkeypatch.setattr(conditions, "BATCH", 2)
+        for number in range(5):
+            await services.create_workload(name=f"w{number}", image="x")
+        await Workload.objects.all().aupdate(conditions=[])
+        assert await refresh_all_conditions(now=NOW) == 5
+        assert await refresh_all_conditions(now=NOW) == 0

@@ -2,21 +2,46 @@
 
 import json
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from app import db
 from app.fleet.conditions import Facts, assess
-from app.fleet.services.events import Change
+from app.fleet.policy import DEFAULT
+from app.fleet.querysets import LIVE_STATES
+from app.fleet.services.events import Change, record_changes
+
+BATCH = 200
+"""Workloads that are assessed in one transaction."""
 
 FACTS = """
+    WITH running_on AS MATERIALIZED (
+        SELECT DISTINCT c.workload_id, c.host_id FROM fleet_container c
+        WHERE c.workload_id = ANY($1::bigint[]) AND c.state = ANY($2::text[])
+    ), host AS MATERIALIZED (
+        SELECT h.id, h.name,
+            coalesce(h.last_seen_at < $3::timestamptz, true) AS is_silent,
+            h.memory_bytes - h.reserved_memory_bytes < (
+                SELECT sum(coalesce(c.memory_limit_bytes, c.memory_reservation_bytes))
+                FROM fleet_container c WHERE c.host_id = h.id AND c.state = ANY($2::text[])
+            ) AS is_over
+        FROM fleet_host h WHERE h.id IN (SELECT host_id FROM running_on)
+    )
     SELECT w.id, w.name, w.replicas, w.generation, w.observed_generation,
         w.conditions::text AS conditions,
         (SELECT count(*) FROM fleet_container c WHERE c.workload_id = w.id
             AND c.state = 'running') AS running,
         (SELECT count(*) FROM fleet_container c WHERE c.workload_id = w.id
-            AND c.state IN ('restarting', 'dead')) AS failing
-    FROM fleet_workload w WHERE w.id = ANY(%s::bigint[]) ORDER BY w.id FOR NO KEY UPDATE
+            AND c.state IN ('restarting', 'dead')) AS failing,
+        (SELECT count(*) FROM fleet_container c WHERE c.workload_id = w.id
+            AND c.state IN ('restarting', 'dead') AND c.oom_killed) AS oom_killed,
+        ARRAY(SELECT h.name::text FROM host h JOIN running_on r ON r.host_id = h.id
+            WHERE r.workload_id = w.id AND h.is_silent ORDER BY 1) AS silent,
+        ARRAY(SELECT h.name::text FROM host h JOIN running_on r ON r.host_id = h.id
+            WHERE r.workload_id = w.id AND h.is_over ORDER BY 1) AS over_committed
+    FROM fleet_workload w WHERE w.id = ANY($1::bigint[]) ORDER BY w.id FOR NO KEY UPDATE OF w
 """
+NEXT = "SELECT id FROM fleet_workload WHERE id > %s ORDER BY id LIMIT %s"
 WRITE = """
     UPDATE fleet_workload AS w SET conditions = r.conditions
     FROM jsonb_to_recordset(%s::text::jsonb) AS r (id bigint, conditions jsonb)
@@ -32,16 +57,10 @@ async def refresh_conditions(*, workload_ids: Collection[int], at: datetime) -> 
     if not workload_ids:
         return []
     changed = []
-    for row in await db.fetch(FACTS, sorted(workload_ids)):
+    silent_since = at - timedelta(seconds=DEFAULT.stale_after_seconds)
+    for row in await db.fetch(FACTS, sorted(workload_ids), list(LIVE_STATES), silent_since):
         before = json.loads(row["conditions"])
-        facts = Facts(
-            replicas=row["replicas"],
-            generation=row["generation"],
-            observed_generation=row["observed_generation"],
-            running=row["running"],
-            failing=row["failing"],
-        )
-        after = assess(facts, before=before, at=at)
+        after = assess(_facts(row), before=before, at=at)
         if after != before:
             changed.append({"id": row["id"], "name": row["name"], "conditions": after})
     if changed:
@@ -54,3 +73,27 @@ async def refresh_conditions(*, workload_ids: Collection[int], at: datetime) -> 
         )
         for one in changed
     ]
+
+
+async def refresh_all_conditions(*, now: datetime) -> int:
+    """Assess every workload anew: silence comes without a report. The number that changed."""
+    last, changed = 0, 0
+    while ids := [row["id"] for row in await db.fetch(NEXT, last, BATCH)]:
+        async with db.atomic():
+            changes = await refresh_conditions(workload_ids=ids, at=now)
+            await record_changes(*changes)
+        last, changed = ids[-1], changed + len(changes)
+    return changed
+
+
+def _facts(row: dict[str, Any]) -> Facts:
+    return Facts(
+        replicas=row["replicas"],
+        generation=row["generation"],
+        observed_generation=row["observed_generation"],
+        running=row["running"],
+        failing=row["failing"],
+        oom_killed=row["oom_killed"],
+        silent=tuple(row["silent"]),
+        over_committed=tuple(row["over_committed"]),
+    )

@@ -6,7 +6,7 @@ Reports of one host are applied one after the other (its row is locked).
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db.models import F, Q
@@ -15,6 +15,7 @@ from app import db
 from app.errors import Denied
 from app.fleet import policy, relist
 from app.fleet.models import Container, Host, State, Workload
+from app.fleet.policy import DEFAULT
 from app.fleet.relist import Changed, Relist, Row
 from app.fleet.services.conditions import refresh_conditions
 from app.fleet.services.conflicts import conflicts
@@ -129,9 +130,10 @@ async def observe_host(
             plan = relist.compare(stored, reported, host_id=stored_host.pk, observed_at=observed_at)
             created = await _apply(plan, observed_at)
             kills = await _record_kills(relist.oom_killed(plan), observed_at)
-            workload_changes = await refresh_conditions(
-                workload_ids=_touched(stored, plan), at=observed_at
-            )
+            touched = _touched(stored, plan)
+            if host_changes or _was_silent(stored_host, observed_at):
+                touched |= {row["workload_id"] for row in reported} - {None}
+            workload_changes = await refresh_conditions(workload_ids=touched, at=observed_at)
             await record_changes(*host_changes, *_changes(plan, created), *kills, *workload_changes)
     ids = {key: row["id"] for key, row in stored.items()} | created
     return Observed(stored_host.pk, {row["engine_id"]: ids[row["engine_id"]] for row in reported})
@@ -290,6 +292,12 @@ async def _record_kills(killed: Sequence[Row], observed_at: datetime) -> list[Ch
         )
         for row in rows
     ]
+
+
+def _was_silent(host: Host, observed_at: datetime) -> bool:
+    """Whether the host, as it was before this report, had not been heard from."""
+    silence = timedelta(seconds=DEFAULT.stale_after_seconds)
+    return host.last_seen_at is None or observed_at - host.last_seen_at > silence
 
 
 def _touched(stored: dict[str, Row], plan: Relist) -> set[int]:
