@@ -10,7 +10,7 @@ from app.fleet import services
 from app.fleet.models import Event, Host, Revision, Workload
 from app.fleet.services import LabelChange
 from app.rest.test import APIClient
-from tests.fleet.conftest import ClientOf
+from tests.clients import ClientOf
 
 pytestmark = pytest.mark.asyncio
 
