@@ -11,11 +11,17 @@ from django.db.models import base as stock_base
 
 from app.db import bridges
 from app.db.querysets import Manager, QuerySet, RawQuerySet, awaitable
+from app.db.relations import awaited_descriptor
 from app.db.transactions import run
 
 
 class ModelBase(stock_base.ModelBase):
-    """Relations are followed through the base manager: ours, where Django would make its own."""
+    """Relations are followed through the base manager: ours, where Django would make its own. So
+    are those to a model whose manager is a third party's.
+    """
+
+    def __setattr__(cls, name: str, value: Any) -> None:  # noqa: N805 - as below
+        super().__setattr__(name, awaited_descriptor(value))
 
     @property
     def _base_manager(cls) -> Any:  # noqa: N805 - a metaclass's self is a class

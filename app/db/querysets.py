@@ -130,8 +130,14 @@ class QuerySet(AsyncAccess, stock.QuerySet[_M, _M], Generic[_M]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.make_instances_here()
+
+    def make_instances_here(self) -> None:
+        """Have `app.db.rows` make the instances, unless somebody else is to."""
         if self._iterable_class is stock_queries.ModelIterable:
             self._iterable_class = InstanceIterable
+
+    make_instances_here.queryset_only = True  # type: ignore[attr-defined]
 
     @classmethod
     def as_manager(cls) -> Any:
@@ -188,19 +194,15 @@ for _attribute in ("alters_data", "queryset_only"):
                 setattr(_method, _attribute, getattr(getattr(stock.QuerySet, _name), _attribute))
 
 
-_FromQuerySet: Any = stock_managers.BaseManager.from_queryset(QuerySet)
-
-
-class Manager(_FromQuerySet, stock_managers.Manager[_M], Generic[_M]):  # a Manager to DRF, too
-    """Django's Manager, over QuerySets on asyncpg.
-
-    Django derives the manager of a relation from this class; its awaitable methods are then
-    replaced by ones that run on the loop.
+class RelatedTwins:
+    """What a manager is derived from, so that Django's managers of a relation, which it derives
+    from that one, run their awaitable methods on the loop.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "core_filters" in cls.__init__.__code__.co_names or _is_related(cls):
+        code = getattr(cls.__init__, "__code__", None)
+        if (code is not None and "core_filters" in code.co_names) or _is_related(cls):
             for name in RELATED_TWINS:
                 if name in cls.__dict__ and inspect.isfunction(cls.__dict__[name]):
                     twin = awaitable(name)
@@ -212,4 +214,13 @@ def _is_related(cls: type) -> bool:
     return cls.__name__ in {"RelatedManager", "ManyRelatedManager", "GenericRelatedObjectManager"}
 
 
-__all__ = ["Manager", "QuerySet", "RawQuerySet"]
+_FromQuerySet: Any = stock_managers.BaseManager.from_queryset(QuerySet)
+
+
+class Manager(  # a Manager to DRF, too
+    RelatedTwins, _FromQuerySet, stock_managers.Manager[_M], Generic[_M]
+):
+    """Django's Manager, over QuerySets on asyncpg."""
+
+
+__all__ = ["Manager", "QuerySet", "RawQuerySet", "RelatedTwins"]
