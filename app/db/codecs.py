@@ -283,6 +283,12 @@ def load_rows(rows: list[Any], loaders: list[tuple[int, Callable[[Any], Any]]]) 
     return loaded
 
 
+#: As asyncpg reads them where it needs no codec of ours: without a zone.
+INFINITIES = {
+    2**63 - 1: datetime.datetime.max,  # noqa: DTZ901 - see above
+    -(2**63): datetime.datetime.min,  # noqa: DTZ901
+}
+
 EPOCH = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -292,6 +298,8 @@ def timestamp_decoder(
     """timestamptz, sent as microseconds since 2000, in a zone other than UTC, or without one."""
 
     def decode(data: tuple[int]) -> datetime.datetime:
+        if data[0] in INFINITIES:
+            return INFINITIES[data[0]]
         value = (EPOCH + datetime.timedelta(microseconds=data[0])).astimezone(zone)
         return value if aware else value.replace(tzinfo=None)
 

@@ -3,13 +3,14 @@
 They wait through the bridge, so they work inside `bridges.run()` only.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import InterfaceError, NotSupportedError
 
-from app.db import bridges
+from app.db import bridges, logs
 from app.db.codecs import load_rows
 from app.db.errors import translated
 from app.db.placeholders import bind
@@ -120,9 +121,11 @@ class ServerCursor(Cursor):
     def __init__(self, db: "DatabaseWrapper") -> None:
         super().__init__(db)
         self._portal: Any = None
+        self._sql = ""
 
     def _execute(self, sql: str, params: Sequence[Any] | None) -> None:
         assert self.db.connection is not None
+        self._sql = sql
         with self.db.observed(sql, params):
             statement, arguments = bind(sql, params)
             prepared = bridges.wait(self.db.connection.prepare(statement))
@@ -130,8 +133,10 @@ class ServerCursor(Cursor):
             self._portal = bridges.wait(_open(self._statement, arguments))
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
+        start = time.monotonic()
         with translated():
             rows: list[Any] = bridges.wait(self._portal.fetch(size or self.arraysize))
+        logs.note_if_slow(self._sql, time.monotonic() - start)
         return load_rows(rows, self._loaders) if self._loaders else rows
 
     def fetchone(self) -> Any:

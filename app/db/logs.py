@@ -58,9 +58,7 @@ def record(wrapper: Any, sql: str, params: Sequence[Any] | None, seconds: float)
         if wrapper.queries_logged:
             wrapper.queries_log.append(entry)
             logger.debug("(%s) %s", entry["time"], entry["sql"])
-    if slow_query_seconds is not None and seconds > slow_query_seconds:
-        counter.slow += 1
-        slow_logger.warning("%.3f s at %s: %s", seconds, _caller(), sql)
+    note_if_slow(sql, seconds)
 
 
 def record_plan(sql: str, arguments: Sequence[Any], seconds: float) -> None:
@@ -69,6 +67,11 @@ def record_plan(sql: str, arguments: Sequence[Any], seconds: float) -> None:
     if lists := captures.get():
         for queries in lists:
             queries.append({"sql": f"{sql} -- {arguments!r}", "time": f"{seconds:.3f}"})
+    note_if_slow(sql, seconds)
+
+
+def note_if_slow(sql: str, seconds: float) -> None:
+    """Log what took longer than it may, with its caller's line."""
     if slow_query_seconds is not None and seconds > slow_query_seconds:
         counter.slow += 1
         slow_logger.warning("%.3f s at %s: %s", seconds, _caller(), sql)
@@ -99,4 +102,4 @@ def _frames() -> Iterator[FrameType]:
         frame = stack.gr_frame if stack is not None else None
 
 
-__all__ = ["captures", "compose", "record"]
+__all__ = ["captures", "compose", "note_if_slow", "record"]

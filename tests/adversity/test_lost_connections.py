@@ -103,6 +103,17 @@ async def test_lost_in_a_copy_in(shelf, witness, proxy, way):
     assert await witness.value("SELECT count(*) FROM conformance_publisher") == 2
 
 
+async def test_lost_in_a_copy_in_at_a_byte_of_the_stream(shelf, witness, proxy):
+    """Amid what is on its way already: the records come without a pause."""
+    records = ((n, f"P{n}", "NL") for n in range(10, 40_000))
+    proxy.on_sent(b"P20000", proxy.cut, passes_on=False)
+    async with through(proxy):
+        with pytest.raises(OperationalError, match="lost"):
+            await db.copy_in(m.Publisher, columns=["id", "name", "country"], records=records)
+        await assert_sound(witness)
+    assert await witness.value("SELECT count(*) FROM conformance_publisher") == 2
+
+
 async def test_lost_in_a_copy_out(shelf, witness, proxy):
     async def keep(chunk):
         proxy.cut()

@@ -130,6 +130,16 @@ async def test_room_of_a_lost_connection_goes_to_the_first_in_line(witness, wait
         await assert_sound(witness)
 
 
+async def test_transaction_left_open_is_not_handed_on(witness):
+    async with reaching(max_size=1):
+        link = await current_pool().acquire()
+        await link.raw.execute("BEGIN")
+        then = await link.raw.fetchval("SELECT clock_timestamp()")
+        link.release()
+        assert await db.fetch("SELECT now() > %s AS is_fresh", then) == [{"is_fresh": True}]
+        await assert_sound(witness)
+
+
 async def test_cancelled_while_waiting_in_line(witness):
     async with reaching(max_size=1):
         holder = asyncio.create_task(hold(0.2))

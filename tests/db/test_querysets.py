@@ -174,6 +174,18 @@ async def test_a_slow_query_is_logged_with_its_callers_line(transaction, monkeyp
     assert db.statistics()["slow_queries"] == before + 1
 
 
+async def test_a_slow_queryset_is_logged_with_its_callers_line(transaction, monkeypatch):
+    await Author.objects.acreate(name="x")
+    monkeypatch.setattr(logs, "slow_query_seconds", 0.01)
+    slow = Author.objects.extra(where=["pg_sleep(0.02) IS NOT NULL"])
+    with Listening("app.db.slow") as log:
+        await slow.acount()
+        await slow.afirst()
+        [author async for author in slow]
+        [author async for author in slow.aiterator()]
+    assert log.text.count("test_querysets.py:") == log.text.count("pg_sleep") == 4
+
+
 async def test_a_request_that_begins_or_ends_leaves_the_transaction_alone(transaction):
     await Author.objects.acreate(name="x")
     for signal in (request_started, request_finished):

@@ -3,9 +3,11 @@
 import datetime as dt
 import math
 import uuid
+import zoneinfo
 from decimal import Decimal
 
 import pytest
+import pytest_asyncio
 from django.db import DataError, connection, transaction
 from django.db import models as stock
 from django.db.backends.postgresql.psycopg_any import (
@@ -17,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app import db
+from app.db.codecs import timestamp_decoder
 from tests.conformance.db.conftest import in_thread
 from tests.conformance.db.models import Specimen
 from tests.conformance.db.shapes import shape
@@ -39,6 +42,8 @@ VALUES = {
         dt.datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=dt.UTC),
         dt.datetime(2024, 3, 31, 2, 30, 0, 1, tzinfo=zone(5, 45)),
         dt.datetime(2024, 3, 31, 2, 30, tzinfo=zone(-9, -30)),
+        dt.datetime(2024, 3, 31, 2, 30, tzinfo=dt.timezone(dt.timedelta(seconds=3601))),
+        dt.datetime(2024, 3, 31, 2, 30, tzinfo=zone(15, 59)),
         dt.datetime(1883, 11, 18, 12, 3, 58, tzinfo=dt.UTC),
     ],
     "decimal": [
@@ -141,10 +146,15 @@ async def test_what_was_written_is_found_by_its_value(name, value, database, unb
     assert ours == theirs == 1
 
 
-@pytest.mark.parametrize("value", [{"a": "\x00"}, ["\x00"], "a\x00"])
-async def test_json_refuses_a_null_character(value, transaction):
+@pytest.mark.parametrize(
+    "value", [{"a": "\x00"}, ["\x00"], "a\x00", {"a": [{"b": {"c\x00": 1}}]}, {"": [[["\x00"]]]}]
+)
+async def test_json_refuses_a_null_character_however_deep(value, database, unblocked):
     with pytest.raises(DataError):
         await Specimen.objects.acreate(json=value)
+    with pytest.raises(DataError):
+        await in_thread(stock_write, "json", value)
+    assert await Specimen.objects.acount() == 0
 
 
 async def test_text_refuses_a_null_character(transaction):
@@ -152,10 +162,67 @@ async def test_text_refuses_a_null_character(transaction):
         await Specimen.objects.acreate(text="a\x00b")
 
 
-async def test_ten_thousand_digits_survive(transaction):
-    number = "7" * 5000 + "." + "3" * 5000
-    (row,) = await db.fetch("SELECT %s::numeric AS n", Decimal(number))
-    assert str(row["n"]) == number
+DIGITS = [Decimal("7" * 5000 + "." + "3" * 5000), Decimal("-" + "9" * 10_000), Decimal("1E-9999")]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def digits(database, unblocked):
+    """A table for numbers of any length, which a DecimalField has none for."""
+    await db.execute("CREATE TABLE conformance_digits (n numeric)")
+    yield
+    await db.execute("DROP TABLE conformance_digits")
+
+
+def stock_sql(sql, *params):
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall() if cursor.description else None
+
+
+@pytest.mark.parametrize("number", DIGITS, ids=["both sides", "whole", "small"])
+async def test_ten_thousand_digits_survive_both_ways(number, digits):
+    write, read = "INSERT INTO conformance_digits VALUES (%s)", "SELECT n FROM conformance_digits"
+    await db.execute(write, number)
+    ((theirs,),) = await in_thread(stock_sql, read)
+    await db.execute("DELETE FROM conformance_digits")
+    await in_thread(stock_sql, write, number)
+    (row,) = await db.fetch(read)
+    assert shape(row["n"]) == shape(theirs) == shape(number.__class__(f"{number:f}"))
+
+
+FARTHEST = dt.datetime.combine(dt.date.max, dt.time.max)
+NEAREST = dt.datetime.combine(dt.date.min, dt.time.min)
+FAR = [
+    ("date", "infinity", dt.date.max),
+    ("date", "-infinity", dt.date.min),
+    ("datetime", "infinity", FARTHEST),
+    ("datetime", "-infinity", NEAREST),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "value"), FAR)
+async def test_infinity_is_read_as_the_farthest_there_is(name, text, value, database, unblocked):
+    """psycopg refuses it. Without a time zone, which tells it from a real one."""
+    await Specimen.objects.acreate(auto=1)
+    await db.execute(f"UPDATE conformance_specimen SET {name} = '{text}'")
+    with pytest.raises(DataError):
+        await in_thread(stock_read, name)
+    assert shape(getattr(await Specimen.objects.aget(auto=1), name)) == shape(value)
+
+
+@pytest.mark.parametrize("text", ["infinity", "-infinity"])
+async def test_infinity_is_the_same_in_every_time_zone(text):
+    sent = (2**63 - 1,) if text == "infinity" else (-(2**63),)
+    farthest = FARTHEST if text == "infinity" else NEAREST
+    for aware in (True, False):
+        assert timestamp_decoder(zoneinfo.ZoneInfo("Asia/Tokyo"), aware)(sent) == farthest
+
+
+async def test_farthest_date_is_written_as_itself(transaction):
+    """And not as infinity, which is what asyncpg would make of it."""
+    await Specimen.objects.acreate(auto=1, date=dt.date.max)
+    sql = "SELECT isfinite(date) AS is_finite, date::text AS text FROM conformance_specimen"
+    assert await db.fetch(sql) == [{"is_finite": True, "text": "9999-12-31"}]
 
 
 SCALARS = st.one_of(
