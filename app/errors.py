@@ -2,7 +2,8 @@
 
 DomainError
 ├── NotFound      what was named does not exist
-├── Conflict      it exists already, or has changed since it was read
+├── Conflict      it exists already, or something else stands in the way
+│   └── Outdated  it has changed since it was read; `version` is the current one
 ├── Invalid       a value is not acceptable; `fields` names each and the remedy
 ├── Denied        the caller may not do this
 └── Unavailable   a part is gone for now; `retry_after_seconds` says when to try again
@@ -41,6 +42,18 @@ class Conflict(DomainError):  # noqa: N818
     ) -> None:
         super().__init__(detail, code=code)
         self.fields = fields or {}
+
+
+class Outdated(Conflict):
+    """The object has been written since the writer read it. `version` is the current one."""
+
+    code = "version_mismatch"
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"The current version is {version}. Read the object again, then repeat the change."
+        )
+        self.version = version
 
 
 class Invalid(DomainError):  # noqa: N818

@@ -97,6 +97,8 @@ DATABASE_POOL = {
     "transaction_pooling": env.flag("DATABASE_TRANSACTION_POOLING"),  # PgBouncer in between
 }
 
+REQUEST_DATABASE = "app.db"  # app.rest.databases: whose transactions the writes of requests are in
+
 # Lines on standard error, for whoever runs the process to keep. A fault of the server (5xx) is an
 # ERROR with its traceback; what a client did wrong is the client's, and logged nowhere by default.
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})

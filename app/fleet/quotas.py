@@ -20,6 +20,7 @@ class QuotaViewSet(VersionedWritesMixin, FieldsetsMixin, viewsets.ModelViewSet):
     pagination_class = PagePagination
     ordering_fields = ["id", "team"]
     ordering = ["id"]
+    etag_fields = None  # what is reserved follows the team's workloads
 
     def get_permissions(self) -> list[Any]:
         permissions: list[Any] = super().get_permissions()

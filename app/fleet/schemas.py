@@ -127,25 +127,12 @@ class ImageReferenceExtension(PatternExtension):
 
 extend_schema_field(array_of(STRING))(filters.LabelFilter)
 
-IF_MATCH = OpenApiParameter(
-    "If-Match",
-    {"type": "string", "pattern": r'^(\*|(W/)?"[^",]*"(, *(W/)?"[^",]*")*)$'},
-    OpenApiParameter.HEADER,
-    description="Versions, each in quotes: the change is made only if the object has one of them.",
-)
 DRY_RUN = OpenApiParameter(
     "dry_run",
     {"type": "string", "enum": ["all"]},
     description="`all`: validate, run, answer as usual, and take everything back.",
 )
 FORCE = OpenApiParameter("force", bool, description="Even while containers are live on the host.")
-ETAG = OpenApiParameter(
-    "ETag",
-    str,
-    OpenApiParameter.HEADER,
-    response=[200, 201],
-    description="The object's version in quotes, for If-Match.",
-)
 
 
 def created(name: str) -> OpenApiResponse:
@@ -157,13 +144,12 @@ def created(name: str) -> OpenApiResponse:
 
 def versioned(name: str, *delete: OpenApiParameter, **actions: Any) -> Callable[[Any], Any]:
     """Marks a viewset with `VersionedWritesMixin`."""
-    change = extend_schema(parameters=[IF_MATCH, DRY_RUN, ETAG])
+    change = extend_schema(parameters=[DRY_RUN])
     mark: Callable[[Any], Any] = extend_schema_view(
-        create=extend_schema(parameters=[DRY_RUN, ETAG], responses={201: created(name)}),
-        retrieve=extend_schema(parameters=[ETAG]),
+        create=extend_schema(parameters=[DRY_RUN], responses={201: created(name)}),
         update=change,
         partial_update=change,
-        destroy=extend_schema(parameters=[IF_MATCH, DRY_RUN, *delete]),
+        destroy=extend_schema(parameters=[DRY_RUN, *delete]),
         **actions,
     )
     return mark
@@ -212,7 +198,7 @@ class WorkloadsExtension(ViewExtension):
 
     def mark(self, view: Any) -> Any:
         rollback = extend_schema(
-            parameters=[IF_MATCH, DRY_RUN, ETAG],
+            parameters=[DRY_RUN],
             request=serializers.RollbackSerializer,
             responses={200: serializers.WorkloadSerializer},
         )

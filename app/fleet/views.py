@@ -17,6 +17,7 @@ from app.fleet.services import retention
 from app.fleet.warnings import warn
 from app.fleet.writes import VersionedWritesMixin
 from app.rest import viewsets
+from app.rest.conditional import ConditionalMixin
 from app.rest.decorators import action
 from app.rest.exceptions import APIException, NotFound, ValidationError
 from app.rest.fieldsets import FieldsetsMixin
@@ -88,6 +89,8 @@ class HostViewSet(VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, viewset
     ordering_fields = ["id", "name", "cpus", "memory_bytes", "last_seen_at", "created_at"]
     ordering = ["name"]
     required_scopes = {"observe": "agent"}
+    etag_fields = ["last_seen_at"]
+    last_modified_fields = ["updated_at", "last_seen_at"]
 
     async def perform_create(self, serializer: Any) -> None:
         serializer.instance = await services.register_host(**serializer.validated_data)
@@ -120,7 +123,7 @@ class HostViewSet(VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, viewset
         return Response({"host": observed.host_id, "containers": observed.containers})
 
 
-class ImageViewSet(FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
+class ImageViewSet(ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
     """Images as the agents found them, and the hosts that hold each."""
 
     queryset = Image.objects.for_listing()
@@ -142,6 +145,7 @@ class WorkloadViewSet(VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, vie
     search_fields = ["name", "image"]
     ordering_fields = ["id", "name", "replicas", "created_at", "updated_at"]
     ordering = ["name", "id"]
+    etag_fields = ["observed_generation", "conditions"]
 
     async def perform_create(self, serializer: Any) -> None:
         workload = await services.create_workload(
@@ -185,7 +189,7 @@ class WorkloadViewSet(VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, vie
         await services.delete_workload(workload_id=instance.pk, versions=self.versions())
 
 
-class RevisionViewSet(NestedMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
+class RevisionViewSet(NestedMixin, ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
     """What a workload's spec was, generation by generation. Nobody writes one by hand."""
 
     queryset = Revision.objects.all()
@@ -197,7 +201,9 @@ class RevisionViewSet(NestedMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet
     parents = {"workload_id": Workload}
 
 
-class ContainerViewSet(NestedMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
+class ContainerViewSet(
+    NestedMixin, ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet
+):
     """Running instances as the agents observed them."""
 
     queryset = Container.objects.for_listing()
@@ -208,9 +214,11 @@ class ContainerViewSet(NestedMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSe
     ordering_fields = ["id", "name", "state", "started_at", "last_seen_at"]
     ordering = ["name", "id"]
     parents = {"host_id": Host, "workload_id": Workload}
+    version_field = "version"
+    etag_fields = ["last_seen_at", "host__name", "workload_id", "image_id"]
 
 
-class EventViewSet(FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
+class EventViewSet(ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
     """Every change, in order. Follow it with `?after=<position>` or the page's cursor."""
 
     queryset = Event.objects.committed()

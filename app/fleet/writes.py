@@ -3,22 +3,19 @@
     If-Match: "3"      only if the object's version is 3 still; else 412 with the current version
     ?dry_run=all       validate, run, answer as usual, and take everything back
 
-The ETag of an answer is the object's `version` in quotes. It counts what writers change: a host
-that was merely seen again keeps its version.
+The version counts what writers change: a host that was merely seen again keeps it. Its ETag moves
+on all the same: `"3-5be1c1d0a1f2b3c4"` is version 3, as it was seen at some moment.
 """
 
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Container
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from app import db
-from app.fleet.services.versions import VersionMismatchError
+from app.rest.conditional import ConditionalMixin
 from app.rest.exceptions import ValidationError
 from app.rest.request import Request
 from app.rest.response import Response
-
-TAG = re.compile(r'\s*(W/)?"([^"]*)"\s*\Z')
 
 
 class _TakenBackError(Exception):
@@ -31,24 +28,6 @@ def is_dry_run(request: Request) -> bool:
     if value not in (None, "all"):
         raise ValidationError({"dry_run": ["Write 'all', or leave it out to make the change."]})
     return value is not None
-
-
-def expected_versions(request: Request) -> Container[int] | None:
-    """The versions that `If-Match` names; None without it, and for `*`.
-
-    A weak tag matches nothing (RFC 9110, 13.1.1). Raises ValidationError when it can't be read.
-    """
-    header = request.headers.get("If-Match")
-    if header is None or header.strip() == "*":
-        return None
-    versions = set()
-    for part in header.split(","):
-        tag = TAG.match(part)
-        if tag is None:
-            raise ValidationError({"If-Match": ['Write the version in quotes, such as "3".']})
-        if not tag[1] and tag[2].isdecimal():
-            versions.add(int(tag[2]))
-    return versions
 
 
 @asynccontextmanager
@@ -67,59 +46,34 @@ async def trial(request: Request) -> AsyncIterator[bool]:
         pass
 
 
-class VersionedWritesMixin:
-    """Put before a viewset's mixins. `perform_*` passes `versions()` to the service."""
+class VersionedWritesMixin(ConditionalMixin):
+    """Put before a viewset's mixins. `perform_*` passes `versions()` to the service, which checks
+    it on the row that it has locked.
+    """
 
-    request: Request
     serializer_class: Any
-
-    def versions(self) -> Container[int] | None:
-        return expected_versions(self.request)
+    version_field = "version"
+    locks_rows = False
 
     async def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         async with trial(request) as is_dry:
             response: Response = await super().create(request, *args, **kwargs)  # type: ignore[misc]
             if is_dry:
                 response.data["id"] = None  # none was given out
-        return _tagged(response)
+        return response
 
     async def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        try:
-            async with trial(request):
-                response: Response = await super().update(request, *args, **kwargs)  # type: ignore[misc]
-        except VersionMismatchError as error:
-            return _refused(error)
-        return _tagged(response)
+        async with trial(request):
+            response: Response = await super().update(request, *args, **kwargs)  # type: ignore[misc]
+        return response
 
     async def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        try:
-            async with trial(request):
-                response: Response = await super().destroy(request, *args, **kwargs)  # type: ignore[misc]
-        except VersionMismatchError as error:
-            return _refused(error)
+        async with trial(request):
+            response: Response = await super().destroy(request, *args, **kwargs)  # type: ignore[misc]
         return response
 
     async def answer(self, write: Callable[[], Awaitable[Any]]) -> Response:
         """The answer to an action that writes: what `write()` gives, in the viewset's words."""
-        try:
-            async with trial(self.request):
-                instance = await write()
-                serializer = self.serializer_class(instance)
-                response = Response(await serializer.adata)
-        except VersionMismatchError as error:
-            return _refused(error)
-        return _tagged(response)
-
-    async def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return _tagged(await super().retrieve(request, *args, **kwargs))  # type: ignore[misc]
-
-
-def _tagged(response: Response) -> Response:
-    if "version" in response.data:  # unless it was not asked for (`?fields=`)
-        response["ETag"] = f'"{response.data["version"]}"'
-    return response
-
-
-def _refused(error: VersionMismatchError) -> Response:
-    body = {"detail": error.detail, "version": error.version}
-    return Response(body, status=412, headers={"ETag": f'"{error.version}"'})
+        async with trial(self.request):
+            self._object = await write()
+            return Response(await self.serializer_class(self._object).adata)

@@ -55,6 +55,7 @@ __all__ = [
     "ParseError",
     "PermissionDenied",
     "PreconditionFailed",
+    "PreconditionRequired",
     "RequestTooLarge",
     "ServiceUnavailable",
     "Throttled",
@@ -72,9 +73,32 @@ class Conflict(APIException):
 
 
 class PreconditionFailed(APIException):
+    """`version` is the current one, where there is one; `headers` go with the answer."""
+
     status_code = status.HTTP_412_PRECONDITION_FAILED
     default_detail = "The resource has changed since it was read. Read it again, then retry."
     default_code = "precondition_failed"
+
+    def __init__(
+        self,
+        detail: Any = None,
+        code: str | None = None,
+        *,
+        version: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail, code)
+        self.headers = headers or {}
+        if version is not None:
+            self.detail: Any = {"detail": str(detail or self.default_detail), "version": version}
+
+
+class PreconditionRequired(APIException):
+    """RFC 6585: the view wants to know which state of the resource the writer has seen."""
+
+    status_code = status.HTTP_428_PRECONDITION_REQUIRED
+    default_detail = "Send If-Match with the ETag of the resource as you read it."
+    default_code = "precondition_required"
 
 
 class RequestTooLarge(APIException):
@@ -116,6 +140,12 @@ def _invalid(error: errors.Invalid) -> APIException:
 
 _DOMAIN: dict[type[errors.DomainError], Callable[[Any], APIException]] = {
     errors.NotFound: lambda error: NotFound(error.detail, error.code),
+    errors.Outdated: lambda error: PreconditionFailed(
+        error.detail,
+        error.code,
+        version=error.version,
+        headers={"ETag": f'"{error.version}"'},
+    ),
     errors.Conflict: lambda error: Conflict(error.fields or error.detail, error.code),
     errors.Invalid: _invalid,
     errors.Denied: lambda error: PermissionDenied(error.detail, error.code),
@@ -178,7 +208,11 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     translated = to_api_exception(exc)
     if translated is not exc:
         translated.__cause__ = exc
-    return drf_exception_handler(translated, context)
+    response: Response | None = drf_exception_handler(translated, context)
+    if response is not None:
+        for name, value in getattr(translated, "headers", {}).items():
+            response[name] = value
+    return response
 
 
 get_error_details = _get_error_details

@@ -251,7 +251,10 @@ class ASGIHandler(DjangoASGIHandler):
             await _read_body(request)
         response: Any = await self._middleware_chain(request)
         response._resource_closers.append(request.close)
-        if response.status_code >= 400:
+        if response.status_code == 304:
+            # It would be that of the 200 (RFC 9110, 8.6); CommonMiddleware writes 0.
+            response.headers.pop("Content-Length", None)
+        elif response.status_code >= 400:
             log_response(
                 "%s: %s", response.reason_phrase, request.path, response=response, request=request
             )

@@ -20,7 +20,7 @@ from drf_spectacular.plumbing import ResolvedComponent, build_parameter_type
 from rest_framework.permissions import AllowAny
 from rest_framework.serializers import BaseSerializer
 
-from app.rest import bulk_schemas, fieldset_schemas
+from app.rest import bulk_schemas, conditional_schemas, fieldset_schemas
 
 Schema = dict[str, Any]
 
@@ -63,6 +63,7 @@ ERRORS: dict[int, tuple[str, str]] = {
     412: ("Error", "The object has changed: its version is not one that If-Match names."),
     413: ("Error", "The body is too large."),
     415: ("Error", "The body is of a type that is not read here."),
+    428: ("Error", "If-Match is missing: which state of the object has the writer seen?"),
     429: ("Error", "Too many requests; Retry-After says when to come again."),
     503: ("Error", "The database is out of reach; Retry-After says when to come again."),
 }
@@ -95,12 +96,15 @@ class AutoSchema(openapi.AutoSchema):
             codes |= {409, 413, 415}
         if ("If-Match", "header") in parameters:
             codes.add(412)
+            if getattr(view, "if_match_required", False):
+                codes.add(428)
         if view.throttle_classes:
             codes.add(429)
         return sorted(codes)
 
     def _get_response_bodies(self, direction: Any = "response") -> Schema:
         responses = super()._get_response_bodies(direction)
+        responses |= conditional_schemas.responses(self)
         for code in self.get_error_codes():
             responses.setdefault(str(code), self._get_error(code))
         return dict(sorted(responses.items()))
@@ -121,7 +125,11 @@ class AutoSchema(openapi.AutoSchema):
         return fieldset_schemas.response(self, serializer)
 
     def get_override_parameters(self) -> Any:
-        return [*super().get_override_parameters(), *bulk_schemas.parameters(self)]
+        return [
+            *super().get_override_parameters(),
+            *bulk_schemas.parameters(self),
+            *conditional_schemas.parameters(self),
+        ]
 
     def _get_request_for_media_type(self, serializer: Any, direction: Any = "request") -> Any:
         schema, is_required = super()._get_request_for_media_type(serializer, direction)

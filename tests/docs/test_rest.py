@@ -62,4 +62,8 @@ async def test_snippets_of_the_rest_document_do_what_they_say(document, client, 
     response = await client.post("/lines/", b"1\nx\n", content_type="application/x-ndjson")
     assert response.json() == {"bad": [2]}
     assert (await client.patch("/all-hosts/", [{"id": 0}])).json()["0"]["id"]
+    one = f"/cached/{(await client.get('/hosts/')).json()['results'][0]['id']}/"
+    tag = (await client.get(one))["ETag"]
+    assert (await client.get(one, HTTP_IF_NONE_MATCH=tag)).status_code == 304
+    assert (await client.patch(one, {"cpus": 3}, HTTP_IF_MATCH='"9"')).status_code == 412
     assert not hops

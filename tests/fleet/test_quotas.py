@@ -90,7 +90,7 @@ class TestQuotas:
         moved = await writer.patch(url, {"team": other.pk})
         assert (moved.status_code, list(moved.json())) == (400, ["team"])
         lifted = await writer.patch(url, {"cpus": None}, HTTP_IF_MATCH='"1"')
-        assert (lifted.json()["cpus"], lifted["ETag"]) == (None, '"2"')
+        assert (lifted.json()["cpus"], lifted["ETag"][:3]) == (None, '"2-')
         assert (await writer.delete(url, HTTP_IF_MATCH='"1"')).status_code == 412
         assert (await writer.delete(url)).status_code == 204
 

@@ -189,7 +189,7 @@ async def test_rolling_back_is_a_new_generation_with_the_old_spec(writer: APICli
     await writer.patch(url, {"image": "nginx:2", "health_check": None, "cpu_limit": 4})
     back = await writer.post(f"{url}rollback/", {"revision": 1})
     assert back.status_code == 200, back.text
-    assert (back.json()["generation"], back["ETag"]) == (3, '"3"')
+    assert (back.json()["generation"], back["ETag"][:3]) == (3, '"3-')
     spec = ("image", "health_check", "cpu_limit", "ports", "env")
     assert {key: back.json()[key] for key in spec} == {key: workload[key] for key in spec}
     numbers = [one["number"] for one in (await writer.get(f"{url}revisions/")).json()["results"]]

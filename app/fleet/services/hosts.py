@@ -44,7 +44,7 @@ async def update_host(
 ) -> Host:
     """Change a host; nothing is written when nothing differs.
 
-    Raises NotFound, VersionMismatchError, and Conflict when the name is taken.
+    Raises NotFound, Outdated, and Conflict when the name is taken.
     """
     with conflicts(MEANINGS):
         async with db.atomic():
@@ -60,7 +60,7 @@ async def update_host(
 async def delete_host(*, host_id: int, force: bool = False, versions: Versions = None) -> None:
     """Delete a host with its containers and their usage.
 
-    Raises NotFound, VersionMismatchError; and Conflict while containers are live on it, unless
+    Raises NotFound, Outdated; and Conflict while containers are live on it, unless
     `force`: an agent that still reports would bring the host back at once.
     """
     with conflicts():
@@ -85,7 +85,7 @@ async def delete_host(*, host_id: int, force: bool = False, versions: Versions =
 
 
 async def locked_host(host_id: int, versions: Versions = None) -> Host:
-    """The host, locked until the transaction ends. Raises NotFound and VersionMismatchError."""
+    """The host, locked until the transaction ends. Raises NotFound and Outdated."""
     try:
         host: Host = await Host.objects.select_for_update(no_key=True).aget(pk=host_id)
     except Host.DoesNotExist:

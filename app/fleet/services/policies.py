@@ -40,7 +40,7 @@ async def create_policy(**spec: Unpack[PolicySpec]) -> PolicyOverride:
 async def update_policy(
     *, policy_id: int, constants: dict[str, float], versions: Versions = None
 ) -> PolicyOverride:
-    """Replace the constants, all of them. Raises NotFound and VersionMismatchError."""
+    """Replace the constants, all of them. Raises NotFound and Outdated."""
     async with db.atomic():
         policy = await _locked(policy_id, versions)
         if difference({"constants": policy.constants}, {"constants": constants}):
@@ -52,7 +52,7 @@ async def update_policy(
 
 
 async def delete_policy(*, policy_id: int, versions: Versions = None) -> None:
-    """Back to the team's constants, or the defaults. Raises NotFound and VersionMismatchError."""
+    """Back to the team's constants, or the defaults. Raises NotFound and Outdated."""
     async with db.atomic():
         policy = await _locked(policy_id, versions)
         await db.execute("DELETE FROM fleet_policy_override WHERE id = %s", policy_id)

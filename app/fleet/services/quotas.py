@@ -42,7 +42,7 @@ async def create_quota(**spec: Unpack[QuotaSpec]) -> Quota:
 async def update_quota(
     *, quota_id: int, versions: Versions = None, **changes: Unpack[QuotaSpec]
 ) -> Quota:
-    """Change a quota. What is reserved already stays. Raises NotFound and VersionMismatchError."""
+    """Change a quota. What is reserved already stays. Raises NotFound and Outdated."""
     with conflicts(MEANINGS):
         async with db.atomic():
             quota = await _locked(quota_id, versions)
@@ -58,7 +58,7 @@ async def update_quota(
 
 
 async def delete_quota(*, quota_id: int, versions: Versions = None) -> None:
-    """The team may reserve as much as it likes. Raises NotFound and VersionMismatchError."""
+    """The team may reserve as much as it likes. Raises NotFound and Outdated."""
     async with db.atomic():
         quota = await _locked(quota_id, versions)
         await db.execute("DELETE FROM fleet_quota WHERE id = %s", quota_id)

@@ -90,7 +90,7 @@ async def update_workload(
 ) -> Workload:
     """Change a workload; nothing is written when nothing differs.
 
-    Raises NotFound, VersionMismatchError, Conflict when the name is taken, and Denied when the
+    Raises NotFound, Outdated, Conflict when the name is taken, and Denied when the
     team's quota is too small.
     """
     with conflicts(MEANINGS):
@@ -111,7 +111,7 @@ async def roll_back_workload(
 ) -> Workload:
     """Give a workload the spec of one of its revisions, as a new generation with its own revision.
 
-    Raises NotFound, VersionMismatchError, and Invalid when there is no such revision.
+    Raises NotFound, Outdated, and Invalid when there is no such revision.
     """
     with conflicts(MEANINGS):
         async with db.atomic():
@@ -132,7 +132,7 @@ async def roll_back_workload(
 async def delete_workload(*, workload_id: int, versions: Versions = None) -> None:
     """Delete a workload with its revisions. Its containers stay, tied to none.
 
-    Raises NotFound and VersionMismatchError.
+    Raises NotFound and Outdated.
     """
     with conflicts():
         async with db.atomic():
@@ -153,7 +153,7 @@ async def delete_workload(*, workload_id: int, versions: Versions = None) -> Non
 
 
 async def locked_workload(workload_id: int, versions: Versions = None) -> Workload:
-    """The workload, locked until the transaction ends. Raises NotFound and VersionMismatchError."""
+    """The workload, locked until the transaction ends. Raises NotFound and Outdated."""
     try:
         workload: Workload = await Workload.objects.select_for_update(no_key=True).aget(
             pk=workload_id
