@@ -17,7 +17,7 @@ TOOL := .venv/bin
 # The first of these that is new enough makes .venv. Each is asked: a name on PATH may be a shim of nothing.
 PYTHON ?= python3.13 python3.12 python3.11 python3 python3.14
 
-.PHONY: help up test conformance check lint format types layers test-adversity test-container test-browser screenshots load bench-db lock schema fuzz clean FORCE
+.PHONY: help up test conformance check lint format types layers test-adversity test-container test-browser screenshots load bench bench-db lock schema fuzz clean FORCE
 
 help: ## List every command
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ screenshots: test-browser ## Take the pictures of the docs anew
 load: .venv/.dev ## Put a bounded load on a running Stowage (URL=, USERS=50, SECONDS=30)
 	@$(RUN) -m load --url $(URL) --users $(USERS) --seconds $(SECONDS)
 
+bench: .venv/.dev ## Measure Stowage and its peers at the same work (needs wrk; BENCH=--quick: about 5 minutes)
+	@$(RUN) -m load.bench $(BENCH)
+
 bench-db: .venv/.dev ## Measure app.db against raw asyncpg and stock Django, in CPU time
 	@$(RUN) -m load.bench.db
 
@@ -72,7 +75,9 @@ lock: .venv/.dev ## Resolve the lock files anew, keeping what still fits (needs 
 		--no-emit-find-links --no-annotate --no-header pyproject.toml "$$@"; }; \
 	compile --extra redis -o requirements-container.lock; \
 	compile --extra embedded --extra redis -c requirements-container.lock -o requirements.lock; \
-	compile --extra embedded --extra redis --group dev -c requirements.lock -o requirements-dev.lock
+	compile --extra embedded --extra redis --group dev -c requirements.lock -o requirements-dev.lock; \
+	uv pip compile -q $(if $(UPGRADE),--upgrade) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-annotate --no-header -c requirements.lock load/bench/peers.in -o load/bench/peers.lock
 
 schema: .venv/.dev ## Write docs/openapi.yaml anew
 	@DJANGO_SETTINGS_MODULE=settings.test DATABASE_URL=postgresql:///unused \

@@ -1,7 +1,8 @@
 """Stowage and its peers at the same work, in one run on one machine.
 
-    python -m load.bench                                       about 20 minutes
-    python -m load.bench --quick                               about 3
+    python -m load.bench             about 20 minutes
+    python -m load.bench --quick     about 5
+    python -m load.bench --check     compares the answers, measures nothing
     python -m load.bench --stacks handwritten,stowage --work empty,detail,list
 
 Starts everything that it needs on loopback, and stops it. Keeps what it makes in var/bench/:
@@ -17,8 +18,9 @@ from typing import Any
 
 from app.ops import embedded
 from load.bench import data, reports
+from load.bench.environments import EnvironmentSetupError, install_peers
 from load.bench.generators import MISSING, is_installed
-from load.bench.measures import Plan, measure
+from load.bench.measures import Plan, Results, compare, measure
 from load.bench.servers import ServerError
 from load.bench.stacks import ROOT, STACKS
 from load.bench.works import WORKS
@@ -42,7 +44,7 @@ def main() -> int:
             return 2
         try:
             return run(options, var)
-        except (ServerError, embedded.EmbeddedError) as error:
+        except (ServerError, EnvironmentSetupError, embedded.EmbeddedError) as error:
             print(error, file=sys.stderr)
             return 1
         finally:
@@ -51,32 +53,46 @@ def main() -> int:
 
 def run(options: argparse.Namespace, var: Path) -> int:
     plan = Plan(options.stacks, options.work, options.rounds, options.seconds)
+    if any(stack.is_peer for stack in plan.stacks):
+        install_peers()
     started_at = time.monotonic()
     prepared = data.prepare(var / "postgres")
-    results = measure(
-        plan,
-        prepared,
-        var / "postgres",
-        lambda line: print(f"[{time.monotonic() - started_at:5.0f} s] {line}", flush=True),
-    )
+
+    def tell(line: str) -> None:
+        print(f"[{time.monotonic() - started_at:5.0f} s] {line}", flush=True)
+
+    if options.check:
+        results = Results()
+        compare(plan, prepared, results, tell)
+    else:
+        results = measure(plan, prepared, var / "postgres", tell)
+        keep(plan, results, var)
+    problems = [*results.differences, *find_failures(results)]
+    for line in problems:
+        print(line, file=sys.stderr)
+    return 1 if problems else 0
+
+
+def keep(plan: Plan, results: Results, var: Path) -> None:
     table = reports.render(plan, results)
     reports.write_json(var / "results.json", plan, results)
     (var / "results.md").write_text(table + "\n", encoding="utf-8")
     print(f"\n{table}\n\nKept in {var}.")
-    failures = [
+
+
+def find_failures(results: Results) -> list[str]:
+    return [
         f"{stack} {work}: {one.failures} requests failed."
         for stack, works in results.figures.items()
         for work, one in works.items()
         if one.failures
     ]
-    for line in [*results.differences, *failures]:
-        print(line, file=sys.stderr)
-    return 1 if results.differences or failures else 0
 
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--check", action="store_true", help="compare the answers, no more")
     parser.add_argument("--stacks", type=_chosen(STACKS), default=list(STACKS.values()))
     parser.add_argument("--work", type=_chosen(WORKS), default=list(WORKS.values()))
     parser.add_argument("--rounds", type=int, help="how often each is measured")

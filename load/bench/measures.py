@@ -77,34 +77,43 @@ def measure(plan: Plan, data: Data, postgres: Path, tell: Tell) -> Results:
     """All of the plan. Raises ServerError when a stack can't be served."""
     results = Results()
     move_postgres(postgres)
+    compare(plan, data, results, tell)
     _visit_each(plan, data, results, tell)
     _take_turns(plan, data, results, tell)
     return results
 
 
-def _visit_each(plan: Plan, data: Data, results: Results, tell: Tell) -> None:
-    """One stack at a time: is its JSON the reference's; how soon does it answer, in what memory."""
+def compare(plan: Plan, data: Data, results: Results, tell: Tell) -> None:
+    """Whether each stack answers with the reference's JSON, and refuses what is wrong."""
     with serving(STACKS["handwritten"], data.url, None) as reference:
         expected = {work.name: checks.expected_answers(reference, work) for work in plan.works}
     data.clean()
     for stack in plan.stacks:
         with serving(stack, data.url, data.tokens[0]) as server:
-            idle = server.pss_bytes()
-            for work in plan.works:
-                results.differences += checks.find_differences(server, work, expected[work.name])
-            data.clean()
-            loaded = [idle]
-            for work in plan.works:
-                if _run(server, work, data, WARM_UP_SECONDS, loaded.append) is None:
-                    results.missing.append((stack.name, work.name))
-            results.footprints[stack.name] = Footprint(
-                server.first_answer_seconds, idle, max(loaded)
-            )
-            tell(
-                f"{stack.name}: first answer after {server.first_answer_seconds:.2f} s,"
-                f" {idle / 2**20:.0f} MiB idle, {max(loaded) / 2**20:.0f} MiB under load"
-            )
+            found = [
+                difference
+                for work in plan.works
+                for difference in checks.find_differences(server, work, expected[work.name])
+            ]
         data.clean()
+        results.differences += found
+        tell(f"{stack.name}: {len(found) or 'no'} differences in its answers")
+
+
+def _visit_each(plan: Plan, data: Data, results: Results, tell: Tell) -> None:
+    """One stack at a time: how soon does it answer, in what memory."""
+    for stack in plan.stacks:
+        with serving(stack, data.url, data.tokens[0]) as server:
+            memory = [server.pss_bytes()]
+            for work in plan.works:
+                if _run(server, work, data, WARM_UP_SECONDS, memory.append) is None:
+                    results.missing.append((stack.name, work.name))
+        one = Footprint(server.first_answer_seconds, memory[0], max(memory))
+        results.footprints[stack.name] = one
+        tell(
+            f"{stack.name}: first answer after {one.first_answer_seconds:.2f} s,"
+            f" {one.idle_bytes / 2**20:.0f} MiB idle, {one.loaded_bytes / 2**20:.0f} under load"
+        )
 
 
 def _take_turns(plan: Plan, data: Data, results: Results, tell: Tell) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from load.bench.stowage.environment import stowage_environment
@@ -55,6 +55,42 @@ class Stack:
         return variables
 
 
+def _peer(name: str, title: str, application: str) -> Stack:
+    return Stack(name, title, _uvicorn(f"load.bench.stacks.{application}"))
+
+
+def _on_django(name: str, title: str, urls: str) -> Stack:
+    return Stack(
+        name,
+        title,
+        _uvicorn("load.bench.stacks.django_asgi:application"),
+        environment={"BENCH_URLS": f"load.bench.stacks.{urls}"},
+    )
+
+
+def _with_auth(stack: Stack) -> Stack:
+    """The same with a token, a scope and a throttle on every request."""
+    return replace(
+        stack,
+        name=f"{stack.name}+auth",
+        title=f"{stack.title}; with token, throttle",
+        has_auth=True,
+    )
+
+
+_FASTAPI = _peer("fastapi", "FastAPI, pydantic, asyncpg", "fastapi_asyncpg:app")
+_SQLALCHEMY = _peer("sqlalchemy", "FastAPI, SQLAlchemy async", "fastapi_sqlalchemy:app")
+_LITESTAR = _peer("litestar", "Litestar, msgspec, asyncpg", "litestar_msgspec:app")
+_NINJA = _on_django("ninja", "django-ninja, async ORM", "ninja_views")
+_DMR = _on_django("dmr", "django-modern-rest, msgspec, async ORM", "dmr_views")
+_DRF = Stack(
+    "drf",
+    "DRF, gunicorn sync",
+    _gunicorn("load.bench.stacks.django_wsgi:application"),
+    environment={"BENCH_URLS": "load.bench.stacks.drf_views", "BENCH_SYNCHRONOUS": "1"},
+)
+_ADRF = _on_django("adrf", "adrf as documented", "adrf_views")
+
 STACKS = {
     stack.name: stack
     for stack in (
@@ -71,5 +107,12 @@ STACKS = {
             is_peer=False,
             has_auth=True,
         ),
+        *(_LITESTAR, _with_auth(_LITESTAR)),
+        *(_FASTAPI, _with_auth(_FASTAPI)),
+        _SQLALCHEMY,
+        *(_DMR, _with_auth(_DMR)),
+        *(_NINJA, _with_auth(_NINJA)),
+        *(_DRF, _with_auth(_DRF)),
+        *(_ADRF, _with_auth(_ADRF)),
     )
 }
