@@ -161,6 +161,7 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "DEFAULT_GENERATOR_CLASS": "app.rest.schemas.SchemaGenerator",
+    "GET_LIB_DOC_EXCLUDES": "app.rest.schemas.undescribed",
     "COMPONENT_SPLIT_REQUEST": True,  # what may be sent is less than what is answered
     "PARSER_WHITELIST": ["app.rest.parsers.JSONParser", "app.rest.parsers.NDJSONParser"],
     "ENABLE_DJANGO_DEPLOY_CHECK": False,

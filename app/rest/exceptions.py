@@ -36,6 +36,8 @@ from rest_framework.exceptions import (
     UnsupportedMediaType,
     ValidationError,
     _get_error_details,
+    bad_request,
+    server_error,
 )
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -62,7 +64,9 @@ __all__ = [
     "TooManyItems",
     "UnsupportedMediaType",
     "ValidationError",
+    "bad_request",
     "exception_handler",
+    "server_error",
 ]
 
 

@@ -11,7 +11,12 @@ from django import forms
 from django.template import loader
 from django_filters.rest_framework import DjangoFilterBackend as BaseDjangoFilterBackend
 from django_filters.rest_framework import FilterSet
-from rest_framework.filters import BaseFilterBackend, OrderingFilter, SearchFilter
+from rest_framework.filters import (
+    BaseFilterBackend,
+    OrderingFilter,
+    SearchFilter,
+    UnaccentedSearchFilter,
+)
 from rest_framework.settings import api_settings
 
 __all__ = [
@@ -20,6 +25,7 @@ __all__ = [
     "FilterSet",
     "OrderingFilter",
     "SearchFilter",
+    "UnaccentedSearchFilter",
 ]
 
 

@@ -7,6 +7,7 @@ from adrf.generics import GenericAPIView as AdrfGenericAPIView
 from django.core.exceptions import ValidationError
 from django.http import Http404
 from django.http.response import HttpResponseBase
+from rest_framework import generics as drf  # for who asks `isinstance` of DRF's
 from rest_framework.settings import api_settings
 
 from app.rest import mixins, views
@@ -119,27 +120,27 @@ class GenericAPIView(views.APIView, AdrfGenericAPIView):
         return await response if isawaitable(response) else response
 
 
-class CreateAPIView(mixins.CreateModelMixin, GenericAPIView):
+class CreateAPIView(mixins.CreateModelMixin, GenericAPIView, drf.CreateAPIView):
     async def post(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return await self.acreate(request, *args, **kwargs)
 
 
-class ListAPIView(mixins.ListModelMixin, GenericAPIView):
+class ListAPIView(mixins.ListModelMixin, GenericAPIView, drf.ListAPIView):
     async def get(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return await self.alist(request, *args, **kwargs)
 
 
-class RetrieveAPIView(mixins.RetrieveModelMixin, GenericAPIView):
+class RetrieveAPIView(mixins.RetrieveModelMixin, GenericAPIView, drf.RetrieveAPIView):
     async def get(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return await self.aretrieve(request, *args, **kwargs)
 
 
-class DestroyAPIView(mixins.DestroyModelMixin, GenericAPIView):
+class DestroyAPIView(mixins.DestroyModelMixin, GenericAPIView, drf.DestroyAPIView):
     async def delete(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return await self.adestroy(request, *args, **kwargs)
 
 
-class UpdateAPIView(mixins.UpdateModelMixin, GenericAPIView):
+class UpdateAPIView(mixins.UpdateModelMixin, GenericAPIView, drf.UpdateAPIView):
     async def put(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return await self.aupdate(request, *args, **kwargs)
 
@@ -147,17 +148,19 @@ class UpdateAPIView(mixins.UpdateModelMixin, GenericAPIView):
         return await self.partial_aupdate(request, *args, **kwargs)
 
 
-class ListCreateAPIView(ListAPIView, CreateAPIView):
+class ListCreateAPIView(ListAPIView, CreateAPIView, drf.ListCreateAPIView):
     pass
 
 
-class RetrieveUpdateAPIView(RetrieveAPIView, UpdateAPIView):
+class RetrieveUpdateAPIView(RetrieveAPIView, UpdateAPIView, drf.RetrieveUpdateAPIView):
     pass
 
 
-class RetrieveDestroyAPIView(RetrieveAPIView, DestroyAPIView):
+class RetrieveDestroyAPIView(RetrieveAPIView, DestroyAPIView, drf.RetrieveDestroyAPIView):
     pass
 
 
-class RetrieveUpdateDestroyAPIView(RetrieveAPIView, UpdateAPIView, DestroyAPIView):
+class RetrieveUpdateDestroyAPIView(
+    RetrieveAPIView, UpdateAPIView, DestroyAPIView, drf.RetrieveUpdateDestroyAPIView
+):
     pass

@@ -9,6 +9,7 @@ from typing import Any
 
 from adrf import mixins as adrf_mixins
 from django.http.response import HttpResponseBase
+from rest_framework import mixins as drf_mixins  # for who asks `isinstance` of DRF's
 from rest_framework import status
 from rest_framework.response import Response
 
@@ -41,7 +42,7 @@ async def data_of(serializer: Any) -> Any:
     return await serializer.adata if hasattr(type(serializer), "adata") else serializer.data
 
 
-class CreateModelMixin(adrf_mixins.CreateModelMixin):
+class CreateModelMixin(adrf_mixins.CreateModelMixin, drf_mixins.CreateModelMixin):
     async def create(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         serializer = self.get_serializer(data=request.data)
         await validate(serializer)
@@ -61,7 +62,7 @@ class CreateModelMixin(adrf_mixins.CreateModelMixin):
         await self.perform_create(serializer)
 
 
-class ListModelMixin(adrf_mixins.ListModelMixin):
+class ListModelMixin(adrf_mixins.ListModelMixin, drf_mixins.ListModelMixin):
     async def list(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         queryset = await self.afilter_queryset(self.get_queryset())
         page = await self.apaginate_queryset(queryset)
@@ -78,7 +79,7 @@ class ListModelMixin(adrf_mixins.ListModelMixin):
         return await call(self, "list", request, *args, **kwargs)
 
 
-class RetrieveModelMixin(adrf_mixins.RetrieveModelMixin):
+class RetrieveModelMixin(adrf_mixins.RetrieveModelMixin, drf_mixins.RetrieveModelMixin):
     async def retrieve(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         instance = await self.aget_object()
         return Response(await data_of(self.get_serializer(instance)))
@@ -87,7 +88,7 @@ class RetrieveModelMixin(adrf_mixins.RetrieveModelMixin):
         return await call(self, "retrieve", request, *args, **kwargs)
 
 
-class UpdateModelMixin(adrf_mixins.UpdateModelMixin):
+class UpdateModelMixin(adrf_mixins.UpdateModelMixin, drf_mixins.UpdateModelMixin):
     async def update(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         partial = kwargs.pop("partial", False)
         instance = await self.aget_object()
@@ -116,7 +117,7 @@ class UpdateModelMixin(adrf_mixins.UpdateModelMixin):
         await self.perform_update(serializer)
 
 
-class DestroyModelMixin(adrf_mixins.DestroyModelMixin):
+class DestroyModelMixin(adrf_mixins.DestroyModelMixin, drf_mixins.DestroyModelMixin):
     async def destroy(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         instance = await self.aget_object()
         await self.perform_adestroy(instance)

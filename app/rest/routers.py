@@ -5,13 +5,14 @@ from typing import Any
 from adrf.routers import DefaultRouter as AdrfDefaultRouter
 from adrf.routers import SimpleRouter as AdrfSimpleRouter
 from rest_framework.routers import APIRootView as DRFAPIRootView
-from rest_framework.routers import DynamicRoute, Route
+from rest_framework.routers import BaseRouter, DynamicRoute, Route
 from rest_framework.schemas import SchemaGenerator
 
 from app.rest import views
 
 __all__ = [
     "APIRootView",
+    "BaseRouter",
     "DefaultRouter",
     "DynamicRoute",
     "Route",

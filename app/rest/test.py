@@ -18,22 +18,36 @@ from typing import Any
 from adrf.test import AsyncAPIClient, AsyncAPIRequestFactory
 from django.conf import settings
 from django.http import HttpResponse
-from django.test.testcases import SimpleTestCase, TestCase, TransactionTestCase
+from django.test.testcases import (
+    LiveServerTestCase,
+    SimpleTestCase,
+    TestCase,
+    TransactionTestCase,
+)
 from django.utils.module_loading import import_string
-from rest_framework.test import force_authenticate
+from rest_framework.test import URLPatternsTestCase, force_authenticate
 
 __all__ = [
     "APIClient",
+    "APILiveServerTestCase",
     "APIRequestFactory",
     "APISimpleTestCase",
     "APITestCase",
     "APITransactionTestCase",
+    "RequestsClient",
+    "URLPatternsTestCase",
     "force_authenticate",
 ]
 
 
 class APIRequestFactory(AsyncAPIRequestFactory):
     """DRF's request factory, making ASGI requests."""
+
+    def _base_scope(self, **request: Any) -> dict[str, Any]:
+        scope: dict[str, Any] = super()._base_scope(**request)
+        # A later header replaces an earlier one: Django's and adrf's both name the content type.
+        scope["headers"] = list(dict(scope["headers"]).items())
+        return scope
 
 
 class TestResponse(HttpResponse):
@@ -197,6 +211,18 @@ async def _chunks(queue: asyncio.Queue[dict[str, Any]]) -> AsyncIterator[bytes]:
             return
 
 
+def RequestsClient(app: Any = None, **options: Any) -> Any:  # noqa: N802 - DRF's name, a class there
+    """An `httpx.AsyncClient` that speaks to the application: whole addresses, cookies, redirects.
+
+    async with RequestsClient() as client:
+        response = await client.get("http://testserver/hosts/")
+    """
+    import httpx  # of the tests' dependencies
+
+    transport = httpx.ASGITransport(app or import_string(settings.ASGI_APPLICATION))
+    return httpx.AsyncClient(**{"transport": transport, "base_url": "http://testserver", **options})
+
+
 class APISimpleTestCase(SimpleTestCase):
     async_client_class = APIClient
 
@@ -206,4 +232,8 @@ class APITestCase(TestCase):
 
 
 class APITransactionTestCase(TransactionTestCase):
+    async_client_class = APIClient
+
+
+class APILiveServerTestCase(LiveServerTestCase):
     async_client_class = APIClient

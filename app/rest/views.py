@@ -22,12 +22,19 @@ from rest_framework.settings import api_settings
 from rest_framework.views import get_view_description, get_view_name, set_rollback
 
 from app.rest.colours import Colour, call, call_function, colour_of
+from app.rest.exceptions import exception_handler
 from app.rest.metadata import SimpleMetadata
 from app.rest.negotiation import DefaultContentNegotiation
 from app.rest.permissions import permits, permits_object
 from app.rest.request import Request
 
-__all__ = ["APIView", "get_view_description", "get_view_name", "set_rollback"]
+__all__ = [
+    "APIView",
+    "exception_handler",
+    "get_view_description",
+    "get_view_name",
+    "set_rollback",
+]
 
 # Hooks that dispatch awaits. A subclass that overrides one with a plain function gets it run in a
 # thread.
