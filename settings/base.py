@@ -85,6 +85,7 @@ STOWAGE = {
     "MAX_UPLOAD_BYTES": env.integer(
         "MAX_UPLOAD_BYTES", 64 * 2**20, minimum=1024
     ),  # app.rest.uploads
+    "IDEMPOTENCY_HOURS": env.integer("IDEMPOTENCY_HOURS", 24, minimum=1),  # app.rest.idempotency
     # app.fleet: how long raw samples, hourly roll-ups and events are kept.
     "USAGE_RETENTION_DAYS": env.integer("USAGE_RETENTION_DAYS", 2, minimum=1),
     "ROLLUP_RETENTION_DAYS": env.integer("ROLLUP_RETENTION_DAYS", 90, minimum=1),

@@ -111,6 +111,10 @@ class HostViewSet(VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, viewset
     async def change_labels(self, changes: Sequence[services.LabelChange]) -> list[Host]:
         return await services.label_hosts(changes=changes)
 
+    def takes_idempotency_key(self) -> bool:
+        """A report is idempotent by itself."""
+        return self.action != "observe" and super().takes_idempotency_key()
+
     @action(detail=False, methods=["post"], serializer_class=RelistSerializer)
     async def observe(self, request: Request) -> Response:
         """An agent's full relist of its host. Idempotent; containers not in it are removed."""

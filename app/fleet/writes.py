@@ -1,4 +1,4 @@
-"""What every write of a versioned object takes: `If-Match`, and `?dry_run=all`.
+"""What every write of a versioned object takes: `If-Match`, `Idempotency-Key`, `?dry_run=all`.
 
     If-Match: "3"      only if the object's version is 3 still; else 412 with the current version
     ?dry_run=all       validate, run, answer as usual, and take everything back
@@ -14,6 +14,7 @@ from typing import Any
 from app import db
 from app.rest.conditional import ConditionalMixin
 from app.rest.exceptions import ValidationError
+from app.rest.idempotency import IdempotentMixin
 from app.rest.request import Request
 from app.rest.response import Response
 
@@ -46,7 +47,7 @@ async def trial(request: Request) -> AsyncIterator[bool]:
         pass
 
 
-class VersionedWritesMixin(ConditionalMixin):
+class VersionedWritesMixin(IdempotentMixin, ConditionalMixin):
     """Put before a viewset's mixins. `perform_*` passes `versions()` to the service, which checks
     it on the row that it has locked.
     """

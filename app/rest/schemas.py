@@ -31,6 +31,7 @@ from app.rest import (
     fieldset_schemas,
     fieldsets,
     generics,
+    idempotency_schemas,
     mixins,
     serializers,
     views,
@@ -78,6 +79,7 @@ ERRORS: dict[int, tuple[str, str]] = {
     412: ("Error", "The object has changed: its version is not one that If-Match names."),
     413: ("Error", "The body is too large."),
     415: ("Error", "The body is of a type that is not read here."),
+    422: ("Error", "The Idempotency-Key came with another request before."),
     428: ("Error", "If-Match is missing: which state of the object has the writer seen?"),
     429: ("Error", "Too many requests; Retry-After says when to come again."),
     503: ("Error", "The database is out of reach; Retry-After says when to come again."),
@@ -113,6 +115,8 @@ class AutoSchema(openapi.AutoSchema):
             codes.add(412)
             if getattr(view, "if_match_required", False):
                 codes.add(428)
+        if ("Idempotency-Key", "header") in parameters:
+            codes |= {409, 422}
         if view.throttle_classes:
             codes.add(429)
         return sorted(codes)
@@ -144,6 +148,7 @@ class AutoSchema(openapi.AutoSchema):
             *super().get_override_parameters(),
             *bulk_schemas.parameters(self),
             *conditional_schemas.parameters(self),
+            *idempotency_schemas.parameters(self),
         ]
 
     def _get_request_for_media_type(self, serializer: Any, direction: Any = "request") -> Any:

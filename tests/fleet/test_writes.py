@@ -188,3 +188,26 @@ async def test_name_taken_at_the_same_moment_is_a_conflict_that_names_it(
         assert statuses[0] == 201
         assert set(statuses[1:]) <= {400, 409}
         assert all(list(one.json()) == ["name"] for one in answers if one.status_code != 201)
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("transaction")
+@pytest.mark.parametrize(("url", "body"), [(HOSTS, HOST), (WORKLOADS, WORKLOAD)])
+async def test_write_that_is_sent_again_is_answered_as_it_was_and_not_done_again(
+    writer: APIClient, hops: list[str], url: str, body: Any
+) -> None:
+    key = {"HTTP_IDEMPOTENCY_KEY": '"once"'}
+    first, again = [await writer.post(url, body, **key) for _ in range(2)]
+    assert (first.status_code, again.content) == (201, first.content)
+    assert again["ETag"] == first["ETag"]
+    assert (await writer.post(url, {**body, "name": "b"}, **key)).status_code == 422
+    one = f"{url}{first.json()['id']}/"
+    tag = {"HTTP_IF_MATCH": '"1"'}
+    for _ in range(2):  # alone, the second would be 412
+        changed = await writer.patch(one, {"labels": {"a": "b"}}, **tag, **key)
+        assert (changed.status_code, changed.json()["version"]) == (200, 2)
+    for _ in range(2):
+        assert (await writer.delete(one, **key)).status_code == 204
+    for kind in ("created", "updated", "deleted"):
+        assert await Event.objects.filter(kind__endswith=f".{kind}").acount() == 1
+    assert not hops
