@@ -6,6 +6,8 @@ from inspect import iscoroutinefunction
 
 import pytest
 import pytest_asyncio
+from hypothesis import find, settings
+from hypothesis.strategies import text
 
 import asgi  # noqa: F401 - it configures logging, which takes from a running test its caplog
 from app.db.testing import committed, database, django_db_setup, transaction
@@ -26,6 +28,13 @@ __all__ = [
     "transaction",
     "writer",
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unicode_tables() -> None:
+    """Have hypothesis read Unicode's tables now: the first test that draws text would take seconds
+    for that, of the five that it has."""
+    find(text(min_size=1), bool, settings=settings(database=None, max_examples=1))
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from app.accounts.commands import in_one_line
 from app.errors import Invalid
 from app.ops import scaffolds
 from app.ops.resources import FLAGS, KINDS, Resource, parse_resource
+from settings import env
 
 EXAMPLE = "crane name:char:100:unique lifts_tonnes:positive host:fk:fleet.Host:optional"
 
@@ -69,7 +69,7 @@ def _write(path: Path, text: str) -> None:
 
 def _run(root: Path, *command: str) -> None:
     done = subprocess.run(
-        command, cwd=root, env=os.environ, capture_output=True, text=True, check=False
+        command, cwd=root, env=env.inherited(), capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise CommandError(f"`{' '.join(command)}` failed:\n{done.stdout}{done.stderr}")
