@@ -12,17 +12,23 @@ from app.fleet.pagination import UsagePagination
 from app.fleet.renderers import ChartRenderer, CSVRenderer, NDJSONRenderer
 from app.fleet.samples import Batch, read_batch
 from app.fleet.validation import MAX_AHEAD
-from app.fleet.views import NestedMixin, reported_host
+from app.fleet.views import NestedMixin, flag, reported_host
 from app.rest import mixins, viewsets
 from app.rest.exceptions import NotFound, ValidationError
+from app.rest.exports import CSVRowsRenderer, ExportMixin, NDJSONRowsRenderer, RowsRenderer
 from app.rest.parsers import JSONParser, Lines, NDJSONParser
 from app.rest.request import Request
 from app.rest.response import Response
 
 MAX_SAMPLES = 20_000
+EXPORTS: dict[type, type[RowsRenderer]] = {
+    NDJSONRenderer: NDJSONRowsRenderer,
+    CSVRenderer: CSVRowsRenderer,
+}
+"""How samples are written in the forms that a history is told in."""
 
 
-class UsageViewSet(NestedMixin, mixins.ListModelMixin, viewsets.GenericViewSet):
+class UsageViewSet(ExportMixin, NestedMixin, mixins.ListModelMixin, viewsets.GenericViewSet):
     """What containers used. Agents send samples with `POST`; nobody changes one."""
 
     queryset = Usage.objects.all()
@@ -35,6 +41,7 @@ class UsageViewSet(NestedMixin, mixins.ListModelMixin, viewsets.GenericViewSet):
     parents = {"container_id": Container}
     required_scopes = {"create": "agent"}
 
+    export_renderers = ()  # its own speak of points over time, too
     renderer_classes = [
         *viewsets.GenericViewSet.renderer_classes,
         NDJSONRenderer,
@@ -42,19 +49,26 @@ class UsageViewSet(NestedMixin, mixins.ListModelMixin, viewsets.GenericViewSet):
         ChartRenderer,
     ]
 
-    async def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    async def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         """Samples; with `?resolution=` (1m, 5m, 15m, 1h, 6h, 1d) what they come to over time.
 
-        Both as JSON, `?format=ndjson` or `csv`; over time as `svg`, too.
+        Both as JSON, `?format=ndjson` or `csv`; over time as `svg`, too. Samples as ndjson or csv
+        are all that match, and not a page.
         """
+        if flag(request, "watch"):
+            raise ValidationError(
+                {"watch": ["Samples are not watched. Ask now and then, with usage/?since=."]}
+            )
         if "resolution" in request.query_params:
             history = await _fetch_history(request, self.kwargs.get("container_id"))
             is_chart = isinstance(request.accepted_renderer, ChartRenderer)
             return Response(history if is_chart else history.as_dict())
         if isinstance(request.accepted_renderer, ChartRenderer):
             raise ValidationError({"resolution": ["A chart needs one, such as ?resolution=1h."]})
-        response: Response = await super().list(request, *args, **kwargs)
-        return response
+        rows = EXPORTS.get(type(request.accepted_renderer))
+        if rows is not None:
+            return await self.export(rows())
+        return await super().list(request, *args, **kwargs)
 
     async def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Store a batch: a JSON array (or one object), or NDJSON. Sending it again does no harm.

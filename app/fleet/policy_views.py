@@ -6,6 +6,7 @@ from app.fleet import filters, serializers, services
 from app.fleet.models import PolicyOverride
 from app.fleet.pagination import PagePagination
 from app.fleet.policy import DEFAULT, OVERRIDABLE
+from app.fleet.watching import WatchedMixin
 from app.fleet.writes import VersionedWritesMixin
 from app.rest import viewsets
 from app.rest.decorators import action
@@ -14,7 +15,7 @@ from app.rest.request import Request
 from app.rest.response import Response
 
 
-class PolicyViewSet(VersionedWritesMixin, viewsets.ModelViewSet):
+class PolicyViewSet(WatchedMixin, VersionedWritesMixin, viewsets.ModelViewSet):
     """
     A team's or a workload's own constants. The workload's count before the team's, and those
     before the defaults, which `defaults/` lists. Staff write a team's; whoever may write, a

@@ -5,13 +5,14 @@ from typing import Any
 from app.fleet import filters, serializers, services
 from app.fleet.models import Quota
 from app.fleet.pagination import PagePagination
+from app.fleet.watching import WatchedMixin
 from app.fleet.writes import VersionedWritesMixin
 from app.rest import viewsets
 from app.rest.fieldsets import FieldsetsMixin
 from app.rest.permissions import SAFE_METHODS, IsAdminUser
 
 
-class QuotaViewSet(VersionedWritesMixin, FieldsetsMixin, viewsets.ModelViewSet):
+class QuotaViewSet(WatchedMixin, VersionedWritesMixin, FieldsetsMixin, viewsets.ModelViewSet):
     """What all workloads of a team may reserve together. Everyone reads; staff write."""
 
     queryset = Quota.objects.with_use()

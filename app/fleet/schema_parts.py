@@ -4,6 +4,8 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiViewExtension
 
+from app.fleet.stream_schemas import watched
+
 Schema = dict[str, Any]
 
 MAX_ID = 2**63 - 1
@@ -37,4 +39,4 @@ class ViewExtension(OpenApiViewExtension):
         view = type(self.target)(
             self.target.__name__, (self.target,), {"__doc__": self.target.__doc__}
         )
-        return self.mark(view)
+        return watched(self.mark(view))

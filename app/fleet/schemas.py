@@ -250,16 +250,25 @@ class ConstantsExtension(OpenApiSerializerFieldExtension):
         return {"type": "object", "additionalProperties": {"type": "number"}}
 
 
-class EventsExtension(ViewExtension):
+class PlainExtension(ViewExtension):
+    """A list of which no more is to be said than that it can be watched."""
+
     target_class = "app.fleet.views.EventViewSet"
 
     def mark(self, view: Any) -> Any:
-        gone = OpenApiResponse(
-            {"$ref": "#/components/schemas/Error"},
-            description="What happened after `after` is kept no longer: read the objects anew.",
-        )
-        page = serializers.EventSerializer(many=True)
-        return extend_schema_view(list=extend_schema(responses={200: page, 410: gone}))(view)
+        return view
+
+
+class ImagesExtension(PlainExtension):
+    target_class = "app.fleet.views.ImageViewSet"
+
+
+class RevisionsExtension(PlainExtension):
+    target_class = "app.fleet.views.RevisionViewSet"
+
+
+class ContainersExtension(PlainExtension):
+    target_class = "app.fleet.views.ContainerViewSet"
 
 
 SAMPLE = object_of(

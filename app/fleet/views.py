@@ -15,11 +15,12 @@ from app.fleet.observations import RelistSerializer, read_relist
 from app.fleet.pagination import EventPagination, PagePagination
 from app.fleet.services import retention
 from app.fleet.warnings import warn
+from app.fleet.watching import Gone, WatchedMixin
 from app.fleet.writes import VersionedWritesMixin
 from app.rest import viewsets
 from app.rest.conditional import ConditionalMixin
 from app.rest.decorators import action
-from app.rest.exceptions import APIException, NotFound, ValidationError
+from app.rest.exceptions import NotFound, ValidationError
 from app.rest.fieldsets import FieldsetsMixin
 from app.rest.request import Request
 from app.rest.response import Response
@@ -53,11 +54,6 @@ def clock_skew(request: Request, now: datetime) -> float | None:
         return None
 
 
-class Gone(APIException):
-    status_code = 410
-    default_code = "gone"
-
-
 class NestedMixin:
     """A list under another object, such as hosts/{host_id}/containers/: only what belongs to it.
 
@@ -78,7 +74,9 @@ class NestedMixin:
         return queryset
 
 
-class HostViewSet(VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, viewsets.ModelViewSet):
+class HostViewSet(
+    WatchedMixin, VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, viewsets.ModelViewSet
+):
     """Machines with an engine. Agents register theirs; `observe/` is an agent's full report."""
 
     queryset = Host.objects.all()
@@ -127,7 +125,7 @@ class HostViewSet(VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, viewset
         return Response({"host": observed.host_id, "containers": observed.containers})
 
 
-class ImageViewSet(ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
+class ImageViewSet(WatchedMixin, ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
     """Images as the agents found them, and the hosts that hold each."""
 
     queryset = Image.objects.for_listing()
@@ -139,7 +137,9 @@ class ImageViewSet(ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewS
     ordering = ["reference", "digest"]
 
 
-class WorkloadViewSet(VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, viewsets.ModelViewSet):
+class WorkloadViewSet(
+    WatchedMixin, VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, viewsets.ModelViewSet
+):
     """Desired state. A change of the spec is a new generation, and leaves a revision."""
 
     queryset = Workload.objects.all()
@@ -193,7 +193,9 @@ class WorkloadViewSet(VersionedWritesMixin, BulkLabelsMixin, FieldsetsMixin, vie
         await services.delete_workload(workload_id=instance.pk, versions=self.versions())
 
 
-class RevisionViewSet(NestedMixin, ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
+class RevisionViewSet(
+    WatchedMixin, NestedMixin, ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet
+):
     """What a workload's spec was, generation by generation. Nobody writes one by hand."""
 
     queryset = Revision.objects.all()
@@ -206,7 +208,7 @@ class RevisionViewSet(NestedMixin, ConditionalMixin, FieldsetsMixin, viewsets.Re
 
 
 class ContainerViewSet(
-    NestedMixin, ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet
+    WatchedMixin, NestedMixin, ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet
 ):
     """Running instances as the agents observed them."""
 
@@ -222,7 +224,7 @@ class ContainerViewSet(
     etag_fields = ["last_seen_at", "host__name", "workload_id", "image_id"]
 
 
-class EventViewSet(ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
+class EventViewSet(WatchedMixin, ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet):
     """Every change, in order. Follow it with `?after=<position>` or the page's cursor."""
 
     queryset = Event.objects.committed()
@@ -232,9 +234,9 @@ class EventViewSet(ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewS
     ordering_fields = ["position"]
     ordering = ["position"]
 
-    async def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    async def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         """In order. 410 when events after `?after=` are kept no longer: list the objects anew."""
-        response: Response = await super().list(request, *args, **kwargs)
+        response = await super().list(request, *args, **kwargs)
         after = request.query_params.get("after", "")
         # Asked after the page was read: what was missing from it is known to be missing by now.
         if after.isdecimal() and int(after) < (until := await retention.compacted_until()):

@@ -37,6 +37,8 @@ from app.rest import (
     views,
     viewsets,
 )
+from app.rest.exports import StreamRenderer
+from app.rest.sse import MEDIA_TYPE as EVENT_STREAM
 
 Schema = dict[str, Any]
 
@@ -76,6 +78,7 @@ ERRORS: dict[int, tuple[str, str]] = {
     404: ("Error", "There is no such object, page or format."),
     406: ("Error", "None of the types in Accept can be given."),
     409: ("Errors", "What is asked conflicts with what is stored."),
+    410: ("Error", "What happened after that position is kept no longer: read the objects anew."),
     412: ("Error", "The object has changed: its version is not one that If-Match names."),
     413: ("Error", "The body is too large."),
     415: ("Error", "The body is of a type that is not read here."),
@@ -109,6 +112,8 @@ class AutoSchema(openapi.AutoSchema):
             codes.add(403)
         if is_write or {place for _, place in parameters} & {"query", "header"}:
             codes.add(400)
+        if any(one.media_type == EVENT_STREAM for one in self._get_streams()):
+            codes.add(410)
         if is_write:
             codes |= {409, 413, 415}
         if ("If-Match", "header") in parameters:
@@ -121,9 +126,20 @@ class AutoSchema(openapi.AutoSchema):
             codes.add(429)
         return sorted(codes)
 
+    def map_renderers(self, attribute: Any) -> Any:
+        """Without streams: what is refused is told as JSON; see `_get_response_bodies`."""
+        streams = {getattr(one, attribute) for one in self._get_streams()}
+        return [one for one in super().map_renderers(attribute) if one not in streams]
+
+    def _get_streams(self) -> list[StreamRenderer]:
+        return [one for one in self.view.get_renderers() if isinstance(one, StreamRenderer)]
+
     def _get_response_bodies(self, direction: Any = "response") -> Schema:
         responses = super()._get_response_bodies(direction)
         responses |= conditional_schemas.responses(self)
+        for stream in self._get_streams():
+            content = responses.get("200", {}).setdefault("content", {})
+            content.setdefault(stream.media_type, {"schema": {"type": "string"}})
         for code in self.get_error_codes():
             responses.setdefault(str(code), self._get_error(code))
         return dict(sorted(responses.items()))

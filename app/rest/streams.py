@@ -273,6 +273,11 @@ class Channel:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def send_away(self) -> None:
+        """End the stream with a last event that tells the client to come back."""
+        if self._task is not None:
+            self._task.cancel(_SENT_AWAY)
+
     def __aiter__(self) -> "Channel":
         return self
 

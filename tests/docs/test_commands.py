@@ -14,6 +14,7 @@ RUN_BY = {
     "docker compose up --build --wait": "tests/container/conftest.py",
     "docker compose exec api python manage.py create_": "tests/container/conftest.py",
     "curl -H 'Authorization: Bearer": "tests/setup/test_up.py",
+    "curl -N -H": "tests/docs/test_streams.py",
     "docker compose": "tests/container/test_docs.py",
     "python -m app.agent": "tests/agent/test_main.py",
     "STOWAGE_URL=https://stowage.example": "tests/agent/test_main.py",

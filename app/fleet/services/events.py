@@ -40,4 +40,10 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in after.items() if before.get(key) != value}
 
 
-__all__ = ["Change", "difference", "record_changes"]
+def image_change(row: dict[str, Any], *, is_new: bool = False) -> Change:
+    """An image came, or its size or the hosts that hold it changed."""
+    kind = "image.created" if is_new else "image.updated"
+    return Change(kind, row["id"], {"reference": row["reference"], "digest": row["digest"]})
+
+
+__all__ = ["Change", "difference", "image_change", "record_changes"]

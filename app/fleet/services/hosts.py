@@ -8,7 +8,7 @@ from app import db
 from app.errors import Conflict, NotFound
 from app.fleet.models import Container, Host
 from app.fleet.services.conflicts import conflicts
-from app.fleet.services.events import Change, difference, record_changes
+from app.fleet.services.events import Change, difference, image_change, record_changes
 from app.fleet.services.versions import Versions, check_version
 
 
@@ -28,6 +28,12 @@ class HostSpec(TypedDict, total=False):
 MEANINGS = {
     "fleet_host_name": ("name", "A host with this name exists. Choose another, or update it."),
 }
+
+RELEASE_IMAGES = """
+    DELETE FROM fleet_image_hosts AS h USING fleet_image AS i
+    WHERE h.host_id = %s AND i.id = h.image_id
+    RETURNING i.id, i.reference, i.digest
+"""
 
 
 async def register_host(**spec: Unpack[HostSpec]) -> Host:
@@ -73,12 +79,13 @@ async def delete_host(*, host_id: int, force: bool = False, versions: Versions =
                     " them first, or repeat the request with ?force=true.",
                     code="host_in_use",
                 )
-            await db.execute("DELETE FROM fleet_image_hosts WHERE host_id = %s", host_id)
+            images = await db.fetch(RELEASE_IMAGES, host_id)
             gone = await db.fetch(
                 "DELETE FROM fleet_container WHERE host_id = %s RETURNING id, name", host_id
             )
             await db.execute("DELETE FROM fleet_host WHERE id = %s", host_id)
             await record_changes(
+                *(image_change(row) for row in images),
                 *(Change("container.deleted", row["id"], {"name": row["name"]}) for row in gone),
                 Change("host.deleted", host_id, {"name": host.name}),
             )

@@ -19,7 +19,7 @@ from app.fleet.policy import DEFAULT
 from app.fleet.relist import Changed, Relist, Row
 from app.fleet.services.conditions import refresh_conditions
 from app.fleet.services.conflicts import conflicts
-from app.fleet.services.events import Change, difference, record_changes
+from app.fleet.services.events import Change, difference, image_change, record_changes
 
 # The columns are spelled out rather than put together: each statement can be read and run.
 INSERT = """
@@ -68,12 +68,12 @@ HOLD_IMAGES = """
         ON CONFLICT (reference, digest) DO UPDATE
             SET size_bytes = CASE EXCLUDED.size_bytes WHEN 0 THEN i.size_bytes
                 ELSE EXCLUDED.size_bytes END
-        RETURNING id, reference, digest
+        RETURNING id, reference, digest, xmax = 0 AS is_new
     ), holding AS (
         INSERT INTO fleet_image_hosts (image_id, host_id) SELECT id, %s::bigint FROM held
         ON CONFLICT DO NOTHING
     )
-    SELECT id, reference, digest FROM held
+    SELECT id, reference, digest, is_new FROM held
 """
 # No sample shows a kill at the limit; without a limit, the last samples are all there is.
 KILLED = """
@@ -126,7 +126,10 @@ async def observe_host(
             stored = await _stored_containers(stored_host.pk, containers)
             if is_late:
                 return Observed(stored_host.pk, {key: row["id"] for key, row in stored.items()})
-            reported = await _resolve(stored_host.pk, images, containers)
+            image_ids, image_changes = await _hold_images(
+                stored_host.pk, relist.image_keys(images, containers)
+            )
+            reported = await _resolve(stored_host.pk, image_ids, containers)
             plan = relist.compare(stored, reported, host_id=stored_host.pk, observed_at=observed_at)
             created = await _apply(plan, observed_at)
             kills = await _record_kills(relist.oom_killed(plan), observed_at)
@@ -134,7 +137,13 @@ async def observe_host(
             if host_changes or _was_silent(stored_host, observed_at):
                 touched |= {row["workload_id"] for row in reported} - {None}
             workload_changes = await refresh_conditions(workload_ids=touched, at=observed_at)
-            await record_changes(*host_changes, *_changes(plan, created), *kills, *workload_changes)
+            await record_changes(
+                *host_changes,
+                *image_changes,
+                *_changes(plan, created),
+                *kills,
+                *workload_changes,
+            )
     ids = {key: row["id"] for key, row in stored.items()} | created
     return Observed(stored_host.pk, {row["engine_id"]: ids[row["engine_id"]] for row in reported})
 
@@ -190,9 +199,10 @@ async def _stored_containers(host_id: int, containers: Sequence[Row]) -> dict[st
     return {row["engine_id"]: row async for row in stored}
 
 
-async def _resolve(host_id: int, images: Sequence[Row], containers: Sequence[Row]) -> list[Row]:
+async def _resolve(
+    host_id: int, image_ids: dict[tuple[str, str], int], containers: Sequence[Row]
+) -> list[Row]:
     """The reported containers as rows of the table: images and workloads by id."""
-    image_ids = await _hold_images(host_id, relist.image_keys(images, containers))
     by_reference = {reference: (reference, digest) for reference, digest in image_ids}
     workload_ids = await _workload_ids(containers)
     rows = []
@@ -213,8 +223,8 @@ async def _resolve(host_id: int, images: Sequence[Row], containers: Sequence[Row
 
 async def _hold_images(
     host_id: int, sizes: dict[tuple[str, str], int]
-) -> dict[tuple[str, str], int]:
-    """Make the host hold exactly these images; their ids."""
+) -> tuple[dict[tuple[str, str], int], list[Change]]:
+    """Make the host hold exactly these images; their ids, and the events."""
     held = {
         (row["reference"], row["digest"]): row
         for row in await db.fetch(
@@ -226,6 +236,7 @@ async def _hold_images(
         )
     }
     ids = {key: row["id"] for key, row in held.items() if key in sizes}
+    changes: list[Change] = []
     missing = [
         key
         for key, size in sizes.items()
@@ -240,13 +251,15 @@ async def _hold_images(
             host_id,
         )
         ids |= {(row["reference"], row["digest"]): row["id"] for row in rows}
+        changes += [image_change(row, is_new=row["is_new"]) for row in rows]
     if gone := [row["id"] for key, row in held.items() if key not in sizes]:
+        changes += [image_change(row) for key, row in held.items() if key not in sizes]
         await db.execute(
             "DELETE FROM fleet_image_hosts WHERE host_id = %s AND image_id = ANY(%s::bigint[])",
             host_id,
             gone,
         )
-    return ids
+    return ids, changes
 
 
 async def _workload_ids(containers: Sequence[Row]) -> dict[str, int]:
