@@ -128,7 +128,11 @@ class History:
             "until": self.span.until,
             "resolution": self.span.resolution,
             "now": self.totals,
-            "points": self.points,
+            # As DRF writes moments; thousands of them one by one through its encoder take longer.
+            "points": [
+                point | {"at": point["at"].isoformat().replace("+00:00", "Z")}
+                for point in self.points
+            ],
         }
 
 

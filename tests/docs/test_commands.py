@@ -25,6 +25,8 @@ RUN_BY = {
     ".venv/bin/python manage.py startresource": "tests/ops/test_startresource.py",
     "python -m load.simulation": "tests/load/test_simulation.py",
     "python -m load.density": "tests/load/test_load.py",
+    "python -m load.scale": "tests/load/test_load.py",
+    "python -m load.ingest": "tests/load/test_load.py",
 }
 """The start of a command, and the file that runs it."""
 
