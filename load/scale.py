@@ -1,6 +1,7 @@
 """`python -m load.scale`: the same questions to a little usage and to very much, with their plans.
 
     --what rollups    thirty days of one workload, over roll-ups of a hundred million samples
+    --what sizes      right-sizing of fifteen thousand containers
     --what samples    the samples' queries, over a table of ten thousand rows and one of ten million
     --plans           print the plans, as docs/performance.md shows them
 
@@ -39,6 +40,22 @@ SAMPLES = """
         2::bigint ^ 27 + n
     FROM generate_series($2::int - 1, 0, -1) AS n, fleet_container c
 """
+MARKS = """
+    INSERT INTO fleet_usage_mark (hour, container_ids)
+    SELECT hour, (SELECT array_agg(id) FROM fleet_container)
+    FROM (SELECT DISTINCT date_trunc('hour', at, 'UTC') AS hour FROM fleet_usage) AS hours
+"""
+SUMMARIES = """
+    INSERT INTO fleet_usage_summary (container_id, reference, samples, first_at, last_at,
+        cpu_weights, memory_weights, peaks)
+    SELECT id, $1::timestamptz, 70000, $1::timestamptz - interval '8 days', $1::timestamptz,
+        (SELECT jsonb_object_agg(n, 100.5 + n) FROM generate_series(id % 20, 40 + id % 20) AS n),
+        (SELECT jsonb_object_agg(n, 200.5 + n) FROM generate_series(5 + id % 9, 20 + id % 9) AS n),
+        (SELECT jsonb_object_agg(
+            floor(extract(epoch FROM $1::timestamptz) / 86400)::bigint - n,
+            jsonb_build_array(0.5, 2::bigint ^ 28)) FROM generate_series(0, 8) AS n)
+    FROM fleet_container
+"""
 
 
 def main() -> int:
@@ -47,7 +64,8 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--what", choices=["rollups", "samples", "both"], default="both")
+    parser.add_argument("--what", choices=["rollups", "sizes", "samples", "all"], default="all")
+    parser.add_argument("--containers", type=int, default=15_000, help="that are sized")
     parser.add_argument("--rolled-up", type=int, default=100_000_000, help="samples in roll-ups")
     parser.add_argument("--little", type=int, default=10_000, help="samples of the small table")
     parser.add_argument("--much", type=int, default=10_000_000, help="samples of the large table")
@@ -57,10 +75,9 @@ def main() -> int:
         parser.error(f"--little and --much: from 1 to {MOST_SAMPLES:,}, the little first")
     if not 0 < options.rolled_up <= MOST_ROLLED_UP:
         parser.error(f"--rolled-up: from 1 to {MOST_ROLLED_UP:,}")
-    if options.what in ("rollups", "both"):
-        on_scratch(ask_rollups, options)
-    if options.what in ("samples", "both"):
-        on_scratch(ask_samples, options)
+    for name, ask in (("rollups", ask_rollups), ("sizes", ask_sizes), ("samples", ask_samples)):
+        if options.what in (name, "all"):
+            on_scratch(ask, options)
     return 0
 
 
@@ -118,25 +135,61 @@ async def ask_rollups(client: Any, options: argparse.Namespace) -> None:
         await explain(POINTS_BY_HOUR, ids, now - timedelta(hours=hours), now, now)
 
 
+async def ask_sizes(client: Any, options: argparse.Namespace) -> None:
+    from django.utils import timezone
+
+    from app import db
+    from app.fleet.models import Container
+    from app.fleet.sizes import fetch_sizes
+
+    now = timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    await make_containers(options.containers)
+    await db.execute(SUMMARIES, now)
+    await db.execute("ANALYZE")
+    print(f"{options.containers:,} containers with eight days of history")
+    for name, query in (
+        ("right-sizing by workload, a page of 50", "page_size=50"),
+        ("right-sizing by container, a page of 50", "by=container&page_size=50"),
+        ("right-sizing of one workload", "workload=w0"),
+    ):
+        await measure(client, name, f"reports/rightsizing/?{query}", rounds=3)
+    ids = [pk async for pk in Container.objects.values_list("pk", flat=True)]
+    started, own = perf_counter(), process_time()
+    sizes = await fetch_sizes(container_ids=ids, at=timezone.now())
+    seconds, own = perf_counter() - started, process_time() - own
+    print(f"  sizes of {len(sizes):,} containers: {seconds:.2f} s, {own:.2f} s the worker's")
+
+
 async def ask_samples(client: Any, options: argparse.Namespace) -> None:
     from django.utils import timezone
 
     from app import db
+    from app.fleet import rollups
     from app.fleet.history import POINTS
+    from app.fleet.partitions import HOURS as WEEKS
     from app.fleet.partitions import SAMPLES as DAYS
     from app.fleet.partitions import maintain_partitions
 
     now = timezone.now()
-    await maintain_partitions(now=now, keep_days=3, ahead_days=1, series=DAYS)
+    for series in (DAYS, WEEKS):
+        await maintain_partitions(now=now, keep_days=3, ahead_days=1, series=series)
     for total in (options.little, options.much):
         await db.execute("TRUNCATE fleet_container, fleet_workload, fleet_host CASCADE")
         # The same hour of the same workload in both; what grows is what is beside it.
         per_container = min(total // REPLICAS, 6 * 24 * 60)
         containers = max(REPLICAS, total // per_container)
         await make_containers(containers)
-        rows = await db.execute(SAMPLES, now, per_container)
+        async with db.atomic():
+            # Every row's container is there: checking it ten million times takes minutes.
+            await db.execute("SET LOCAL session_replication_role = replica")
+            rows = await db.execute(SAMPLES, now, per_container)
+            await db.execute(MARKS)
+        started = perf_counter()
+        rolled_up = await rollups.roll_up(now=now)
+        seconds = perf_counter() - started
         await db.execute("ANALYZE")
-        print(f"{rows:,} samples of {containers:,} containers")
+        print(f"{rows:,} samples of {containers:,} containers, ", end="")
+        print(f"{rolled_up:,} hours of them rolled up in {seconds:.1f} s")
         workload = await _workload()
         ids = await _containers(workload)
         start = now - timedelta(minutes=60)
@@ -185,13 +238,13 @@ async def make_containers(count: int) -> None:
     )
 
 
-async def measure(client: Any, name: str, query: str) -> None:
+async def measure(client: Any, name: str, query: str, rounds: int = ROUNDS) -> None:
     """Some requests, the first left out: median and least time, and of it the worker's own.
 
     The rest is PostgreSQL's, and the machine's other programs', which the least has least of.
     """
     seconds, own = [], []
-    for _ in range(ROUNDS + 1):
+    for _ in range(rounds + 1):
         started, own_started = perf_counter(), process_time()
         response = await client.get(f"/api/v1/{query}")
         seconds.append(perf_counter() - started)

@@ -48,6 +48,9 @@ def merge(
 
     Sums are rounded once, so the order of the hours makes no difference, not even in the last bit.
     """
+    hours = list(hours)
+    if len(hours) == 1 and hours[0][0] == at:  # as most often
+        return {int(bucket): float(count) for bucket, count in hours[0][1].items()}
     parts: dict[int, list[float]] = {}
     for hour, counts in hours:
         decay = 0.5 ** ((at - hour) / half_life)

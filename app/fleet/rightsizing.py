@@ -40,6 +40,9 @@ class State(StrEnum):
     OK = "ok"
 
 
+ORDER = {state: place for place, state in enumerate(State)}
+
+
 class Reason(StrEnum):
     """Why, for programs. `message` says it to people."""
 
@@ -155,6 +158,23 @@ class Amounts(NamedTuple):
     limit: float | None = None
 
 
+class Use(NamedTuple):
+    """What was used of one resource: a decayed histogram, and the peak."""
+
+    weights: Mapping[int, float]
+    buckets: histograms.Buckets
+    peak: float | None
+
+    def percentile(self, share: float) -> float | None:
+        """None without any sample."""
+        return histograms.percentile(self.weights, share, self.buckets)
+
+    @property
+    def percentiles(self) -> dict[str, float | None]:
+        values = {name: self.percentile(share) for name, share in PERCENTILES.items()}
+        return {name: None if value is None else round(value, 6) for name, value in values.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Sizing:
     """One resource: what it should have, and why."""
@@ -166,8 +186,7 @@ class Sizing:
     """What the formulas give; None while too little is known."""
     recommended: Amounts | None
     """What to set: `target` where a change is due, else what is set now."""
-    percentiles: Mapping[str, float | None]
-    peak: float | None
+    use: Use
 
     @property
     def saving(self) -> float | None:
@@ -189,8 +208,8 @@ class Sizing:
             "target": self.target and self.target._asdict(),
             "recommended": self.recommended and self.recommended._asdict(),
             "saving": self.saving,
-            "percentiles": dict(self.percentiles),
-            "peak": self.peak,
+            "percentiles": self.use.percentiles,
+            "peak": self.use.peak,
         }
 
 
@@ -206,8 +225,7 @@ class Assessment:
     @property
     def state(self) -> State:
         """The first of State's order that holds for either resource."""
-        states = (self.cpu.state, self.memory.state)
-        return next(state for state in State if state in states)
+        return min(self.cpu.state, self.memory.state, key=ORDER.__getitem__)
 
     def as_dict(self) -> dict[str, Any]:
         seen = self.evidence
@@ -252,26 +270,21 @@ def assess(
 ) -> Assessment:
     """What a container with this evidence should have, where `cpu` and `memory` are set now."""
     cpu_weights, memory_weights = evidence.weights(policy)
+    cpu_use = Use(cpu_weights, histograms.cpu_buckets(policy), evidence.cpu_peak)
+    memory_use = Use(memory_weights, histograms.memory_buckets(policy), evidence.memory_peak)
     return Assessment(
-        cpu=_size_cpu(evidence, cpu, cpu_weights, policy),
-        memory=_size_memory(evidence, memory, memory_weights, policy),
+        cpu=_size_cpu(evidence, cpu, cpu_use, policy),
+        memory=_size_memory(evidence, memory, memory_use, policy),
         confidence=confidence(evidence, policy),
         evidence=evidence,
     )
 
 
-def _size_cpu(
-    evidence: Evidence, current: Amounts, weights: Mapping[int, float], policy: Policy
-) -> Sizing:
-    buckets = histograms.cpu_buckets(policy)
-    percentiles = _percentiles(weights, buckets)
+def _size_cpu(evidence: Evidence, current: Amounts, use: Use, policy: Policy) -> Sizing:
     missing = lack(evidence, policy)
-    wanted = histograms.percentile(weights, policy.cpu_reservation_percentile, buckets)
-    if missing or wanted is None:
-        reason = missing or Reason.NO_SAMPLES
-        return Sizing(
-            State.INSUFFICIENT, reason, current, None, None, percentiles, evidence.cpu_peak
-        )
+    wanted = None if missing else use.percentile(policy.cpu_reservation_percentile)
+    if wanted is None:
+        return _insufficient(missing or Reason.NO_SAMPLES, current, use)
     target = round(max(policy.cpu_floor_cores, wanted), 6)
     gate = _Gate(
         floor=policy.cpu_floor_cores,
@@ -281,27 +294,14 @@ def _size_cpu(
         confidence_min=policy.downsize_confidence_min,
     )
     state, reason, reservation = gate.decide(current.reservation, target, Reason.UNRESERVED)
-    return Sizing(
-        state,
-        reason,
-        current,
-        Amounts(target, None),
-        Amounts(reservation, None),
-        percentiles,
-        evidence.cpu_peak,
-    )
+    return Sizing(state, reason, current, Amounts(target, None), Amounts(reservation, None), use)
 
 
-def _size_memory(
-    evidence: Evidence, current: Amounts, weights: Mapping[int, float], policy: Policy
-) -> Sizing:
-    percentiles = _percentiles(weights, histograms.memory_buckets(policy))
+def _size_memory(evidence: Evidence, current: Amounts, use: Use, policy: Policy) -> Sizing:
     missing = lack(evidence, policy)
     if missing and evidence.oom_peak is None:
-        return Sizing(
-            State.INSUFFICIENT, missing, current, None, None, percentiles, evidence.memory_peak
-        )
-    target = memory_target(evidence, weights, policy)
+        return _insufficient(missing, current, use)
+    target = memory_target(evidence, use.weights, policy)
     gate = _Gate(
         floor=policy.memory_floor_bytes,
         change_min=policy.change_min,
@@ -313,14 +313,15 @@ def _size_memory(
     )
     limit = gate.decide(current.limit, _known(target.limit), Reason.UNLIMITED)
     reservation = gate.decide(current.reservation, _known(target.reservation), Reason.UNRESERVED)
-    recommended = _reconcile(reservation, limit)
-    state, reason, _ = min(reservation, limit, key=lambda one: list(State).index(one[0]))
-    if missing and state is not State.RAISE and state is not State.SET:
+    state, reason, _ = min(reservation, limit, key=lambda one: ORDER[one[0]])
+    if missing and state not in (State.RAISE, State.SET):
         # What was raised after the kill stays; nothing else can be said yet.
-        return Sizing(
-            State.INSUFFICIENT, missing, current, None, None, percentiles, evidence.memory_peak
-        )
-    return Sizing(state, reason, current, target, recommended, percentiles, evidence.memory_peak)
+        return _insufficient(missing, current, use)
+    return Sizing(state, reason, current, target, _reconcile(reservation, limit), use)
+
+
+def _insufficient(reason: Reason, current: Amounts, use: Use) -> Sizing:
+    return Sizing(State.INSUFFICIENT, reason, current, None, None, use)
 
 
 def memory_target(evidence: Evidence, weights: Mapping[int, float], policy: Policy) -> Amounts:
@@ -392,15 +393,6 @@ def _reconcile(reservation: Decision, limit: Decision) -> Amounts:
     if reservation[0] in (State.RAISE, State.SET):
         return Amounts(reserved, reserved)
     return Amounts(limited, limited)
-
-
-def _percentiles(
-    weights: Mapping[int, float], buckets: histograms.Buckets
-) -> dict[str, float | None]:
-    values = {
-        name: histograms.percentile(weights, share, buckets) for name, share in PERCENTILES.items()
-    }
-    return {name: None if value is None else round(value, 6) for name, value in values.items()}
 
 
 def _known(value: float | None) -> float:

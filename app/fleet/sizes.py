@@ -11,14 +11,14 @@ Each resource of a container is, the first that is known:
 so no container ever has size 0, and none is guessed where its owner or right-sizing says better.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from app import db
 from app.fleet.policies import fetch_policies
 from app.fleet.policy import Policy
-from app.fleet.rightsizing import Amounts, Assessment, Evidence, assess
+from app.fleet.rightsizing import Amounts, Assessment, Sizing, assess
 from app.fleet.rightsizing_queries import amounts, fetch_members
 from app.fleet.turns import in_turns
 
@@ -60,16 +60,22 @@ async def fetch_sizes(*, container_ids: Collection[int], at: datetime) -> dict[i
         policies=policies,
         at=at,
     )
-    known: dict[int, Evidence] = {}
+    known: dict[tuple[int, Amounts, Amounts], Assessment] = {}
     sizes: dict[int, Size] = {}
     async for row in in_turns(rows):
         policy = policies.effective(team_id=row["team_id"], workload_id=row["workload_id"]).policy
-        candidates = [members.evidence(row["id"], at=at, policy=policy)]
+        cpu, memory = amounts(row)
+        assessed = []
         if (pk := row["workload_id"]) is not None:
-            if pk not in known:
-                known[pk] = members.evidence_of_workload(pk, at=at, policy=policy)
-            candidates.insert(0, known[pk])
-        sizes[row["id"]] = _size(row, candidates, policy)
+            key = (pk, cpu, memory)
+            if key not in known:  # replicas are mostly alike
+                evidence = members.evidence_of_workload(pk, at=at, policy=policy)
+                known[key] = assess(evidence, cpu=cpu, memory=memory, policy=policy)
+            assessed.append(known[key])
+        if not assessed or None in (assessed[0].cpu.recommended, assessed[0].memory.recommended):
+            evidence = members.evidence(row["id"], at=at, policy=policy)
+            assessed.append(assess(evidence, cpu=cpu, memory=memory, policy=policy))
+        sizes[row["id"]] = _size(cpu, memory, assessed, policy)
     return sizes
 
 
@@ -83,43 +89,39 @@ async def fetch_workload_sizes(*, workload_ids: Collection[int], at: datetime) -
     sizes: dict[int, Size] = {}
     async for row in in_turns(rows):
         policy = policies.effective(team_id=row["team_id"], workload_id=row["id"]).policy
+        cpu, memory = amounts(row)
         evidence = members.evidence_of_workload(row["id"], at=at, policy=policy)
-        sizes[row["id"]] = _size(row, [evidence], policy)
+        assessed = assess(evidence, cpu=cpu, memory=memory, policy=policy)
+        sizes[row["id"]] = _size(cpu, memory, [assessed], policy)
     return sizes
 
 
-def _size(row: Mapping[str, Any], candidates: list[Evidence], policy: Policy) -> Size:
-    cpu, memory = amounts(row)
-    assessed = [assess(one, cpu=cpu, memory=memory, policy=policy) for one in candidates]
+def _size(cpu: Amounts, memory: Amounts, assessed: list[Assessment], policy: Policy) -> Size:
     cpus, cpu_basis = _amount(
-        [one.cpu.recommended for one in assessed],
+        [one.cpu for one in assessed],
         cpu.reservation,
-        _observed(assessed, "cpu"),
+        policy.cpu_reservation_percentile,
         policy.cpu_floor_cores,
     )
     memory_bytes, memory_basis = _amount(
-        [one.memory.recommended for one in assessed],
+        [one.memory for one in assessed],
         memory.reservation,
-        _observed(assessed, "memory"),
+        policy.memory_reservation_percentile,
         policy.memory_floor_bytes,
     )
     return Size(cpus, int(memory_bytes), cpu_basis, memory_basis)
 
 
-def _observed(assessed: list[Assessment], resource: str) -> float | None:
-    name = "p95" if resource == "cpu" else "p90"
-    values = (getattr(one, resource).percentiles[name] for one in assessed)
-    return next((value for value in values if value is not None), None)
-
-
 def _amount(
-    recommended: list[Amounts | None], declared: float | None, observed: float | None, floor: float
+    assessed: list[Sizing], declared: float | None, share: float, floor: float
 ) -> tuple[float, str]:
-    for one in recommended:
-        if one is not None and one.reservation is not None:
-            return one.reservation, "recommended"
+    for one in assessed:
+        if one.recommended is not None and one.recommended.reservation is not None:
+            return one.recommended.reservation, "recommended"
     if declared is not None:
         return max(declared, floor), "declared"
-    if observed is not None and observed > floor:
-        return observed, "observed"
+    for one in assessed:
+        observed = one.use.percentile(share)
+        if observed is not None and observed > floor:
+            return round(observed, 6), "observed"
     return floor, "floor"

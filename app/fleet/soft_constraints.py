@@ -48,7 +48,7 @@ def _declared(spec: Mapping[str, Any]) -> Iterator[Warned]:
 
 def _measured(assessment: Assessment, policy: Policy) -> Iterator[Warned]:
     memory = assessment.memory
-    peak = max(memory.peak or 0, assessment.evidence.startup_peak or 0)
+    peak = max(memory.use.peak or 0, assessment.evidence.startup_peak or 0)
     if memory.current.limit is not None and memory.current.limit < peak:
         yield Warned(
             "limit_below_peak",

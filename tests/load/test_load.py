@@ -67,11 +67,16 @@ def test_density_is_measured_on_a_fleet_of_its_own() -> None:
 
 @pytest.mark.timeout(120)  # two scratch databases are made and filled, one after the other
 def test_little_and_much_are_asked_the_same() -> None:
-    sizes = ("--rolled-up", "300000", "--little", "1000", "--much", "3000")
+    sizes = ("--rolled-up", "300000", "--little", "1000", "--much", "3000", "--containers", "600")
     done = run_module("load.scale", *sizes, "--plans")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "7,200 roll-ups of 2,592,000 samples" in done.stdout
-    for line in ("1,000 samples of", "3,000 samples of", "30 days of one workload", "Execution Time"):
+    for line in (
+        "1,000 samples of",
+        "3,000 samples of",
+        "30 days of one workload",
+        "Execution Time",
+    ):
         assert line in done.stdout
     refused = run_module("load.scale", "--much", "1")
     assert refused.returncode == 2

@@ -41,6 +41,7 @@ FACTS = """
             WHERE r.workload_id = w.id AND h.is_over ORDER BY 1) AS over_committed
     FROM fleet_workload w WHERE w.id = ANY($1::bigint[]) ORDER BY w.id FOR NO KEY UPDATE OF w
 """
+LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('fleet_conditions', 0)) AS is_ours"
 NEXT = "SELECT id FROM fleet_workload WHERE id > %s ORDER BY id LIMIT %s"
 WRITE = """
     UPDATE fleet_workload AS w SET conditions = r.conditions
@@ -76,10 +77,16 @@ async def refresh_conditions(*, workload_ids: Collection[int], at: datetime) -> 
 
 
 async def refresh_all_conditions(*, now: datetime) -> int:
-    """Assess every workload anew: silence comes without a report. The number that changed."""
+    """Assess every workload anew: silence comes without a report. The number that changed.
+
+    Leaves it to another worker that is doing it.
+    """
     last, changed = 0, 0
     while ids := [row["id"] for row in await db.fetch(NEXT, last, BATCH)]:
         async with db.atomic():
+            (turn,) = await db.fetch(LOCK)
+            if not turn["is_ours"]:
+                break
             changes = await refresh_conditions(workload_ids=ids, at=now)
             await record_changes(*changes)
         last, changed = ids[-1], changed + len(changes)
