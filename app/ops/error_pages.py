@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import Resolver404, resolve
 from django.views import defaults
 
 from app.rest.exceptions import NotFound
+from app.rest.problems import error_response
 from app.rest.views import APIView
 
 API_PREFIX = "/api/"
@@ -75,5 +76,5 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def _json(request: HttpRequest, status: int, detail: str) -> HttpResponse | None:
     if request.path_info.startswith(API_PREFIX):
-        return JsonResponse({"detail": detail}, status=status)
+        return error_response(request, status, detail)
     return None

@@ -315,7 +315,7 @@ class ASGIHandler(DjangoASGIHandler):
     async def respond_to_exception(self, request: HttpRequest, exc: Exception) -> HttpResponseBase:
         """Django's response for an exception that no view answered."""
         if isinstance(exc, RequestTooLarge | RequestDataTooBig):
-            return _too_large(exc)
+            return _too_large(request, exc)
         if isinstance(exc, RequestAborted):
             raise exc
         if isinstance(exc, _COMPUTED_ERRORS):
@@ -365,8 +365,7 @@ def _has_thread() -> bool:
     return context in SyncToAsync.context_to_thread_executor
 
 
-def _too_large(exc: Exception) -> HttpResponseBase:
-    from django.http import JsonResponse
+def _too_large(request: HttpRequest, exc: Exception) -> HttpResponseBase:
+    from app.rest.problems import error_response
 
-    detail = getattr(exc, "detail", None) or str(exc)
-    return JsonResponse({"detail": str(detail)}, status=413)
+    return error_response(request, 413, str(getattr(exc, "detail", None) or exc))

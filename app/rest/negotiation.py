@@ -1,8 +1,10 @@
 """DRF's content negotiation, remembered: the same Accept for the same renderers has one answer."""
 
+import re
 from typing import Any
 
 from rest_framework import negotiation as drf
+from rest_framework.exceptions import ErrorDetail, NotAcceptable, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation
 
 __all__ = ["BaseContentNegotiation", "DefaultContentNegotiation"]
@@ -10,6 +12,10 @@ __all__ = ["BaseContentNegotiation", "DefaultContentNegotiation"]
 # A longer Accept is read anew each time: what strangers send shall not fill the memory.
 _LONGEST = 256
 _MOST = 1024
+LONGEST_ACCEPT = 4096
+_OF_ERRORS = "application/problem+json"
+_WEIGHT = re.compile(r";\s*q\s*=\s*([^;,]*)", re.IGNORECASE)
+_IS_WEIGHT = re.compile(r"\s*(0(\.\d*)?|1(\.0*)?|\.\d+)\s*")
 _answers: dict[tuple[Any, ...], tuple[int, str]] = {}
 
 
@@ -28,9 +34,34 @@ class DefaultContentNegotiation(drf.DefaultContentNegotiation):
         if answer is not None:
             index, media_type = answer
             return renderers[index], media_type
-        renderer, media_type = super().select_renderer(request, renderers, format_suffix)
+        check_accept(accept)
+        try:
+            renderer, media_type = super().select_renderer(request, renderers, format_suffix)
+        except NotAcceptable as exc:
+            types = ", ".join(dict.fromkeys(one.media_type for one in renderers))
+            exc.detail = ErrorDetail(f"{exc.detail} Here there is: {types}.", exc.get_codes())
+            raise
         if len(accept) <= _LONGEST and len(wanted or "") <= _LONGEST:
             if len(_answers) >= _MOST:
                 _answers.clear()
             _answers[question] = (renderers.index(renderer), media_type)
         return renderer, media_type
+
+    def get_accept_list(self, request: Any) -> list[str]:
+        """DRF's, without the type of errors (`problems`): alone, it leaves the rest to the view."""
+        tokens: list[str] = super().get_accept_list(request)
+        kept = [token for token in tokens if not token.lower().startswith(_OF_ERRORS)]
+        return kept or ["*/*"]
+
+
+def check_accept(accept: str) -> None:
+    """Raises ValidationError, which names the header, for a weight that is none, and for an Accept
+    so long that weighing it would hold up others.
+    """
+    if len(accept) > LONGEST_ACCEPT:
+        message = f"Longer than {LONGEST_ACCEPT} characters. Name the types that you can read."
+        raise ValidationError({"Accept": [message]})
+    for weight in _WEIGHT.findall(accept):
+        if not _IS_WEIGHT.fullmatch(weight):
+            message = f"q={weight[:20]} is no weight. Write a number from 0 to 1, such as q=0.5."
+            raise ValidationError({"Accept": [message]})

@@ -60,12 +60,28 @@ COMPONENTS: dict[str, Schema] = {
         "properties": {"detail": {"type": "string"}},
         "required": ["detail"],
     },
+    "Problem": {
+        "type": "object",
+        "description": "What went wrong, as RFC 9457 tells it; for those whose Accept names it.",
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "instance": {"type": "string"},
+            "code": {"type": "string"},
+            "errors": {"type": "array", "items": {"type": "object"}},
+        },
+        "required": ["type", "title", "status", "detail", "instance"],
+    },
     "Messages": MESSAGES,
     "Errors": {
         "description": "What is wrong with each field, parameter or header, by its name.",
         "anyOf": MESSAGES["anyOf"][1:],
     },
 }
+
+PROBLEM: Schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
 
 RENAMED = {413: "ContentTooLarge", 422: "UnprocessableContent"}
 """What Python 3.13 calls otherwise than those before it."""
@@ -209,6 +225,7 @@ class AutoSchema(openapi.AutoSchema):
             media_type: {"schema": reference if is_json(media_type) else {}}
             for media_type in media_types
         }
+        content.setdefault("application/problem+json", PROBLEM)
         response = {"description": description, "content": content}
         return response | ({"headers": HEADERS[code]} if code in HEADERS else {})
 

@@ -21,6 +21,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import get_view_description, get_view_name, set_rollback
 
+from app.rest import problems
 from app.rest.colours import Colour, call, call_function, colour_of
 from app.rest.exceptions import exception_handler
 from app.rest.metadata import SimpleMetadata
@@ -192,6 +193,14 @@ class APIView(AdrfAPIView):
             self.raise_uncaught_exception(exc)
         response.exception = True
         return response
+
+    def finalize_response(
+        self, request: Any, response: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        if getattr(response, "status_code", 0) >= 400:
+            response = problems.negotiated(request, response)
+        finished: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)
+        return finished
 
     async def prepare_response(self, response: HttpResponseBase) -> None:
         """Let the renderer do what must be awaited, so that rendering only computes."""
