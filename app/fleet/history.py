@@ -137,15 +137,18 @@ class History:
 
 
 async def fetch_history(*, container_ids: list[int], span: Span, now: datetime) -> History:
-    """Three statements, whatever the span and the number of containers."""
+    """A fixed number of statements, whatever the span and the number of containers."""
     rolled_until = span.since
     if span.step >= HOUR:
         (row,) = await db.fetch(ROLLED_UNTIL, now, now - UNROLLED)
         rolled_until = row["moment"]
     arguments = (container_ids, span.since, span.until, rolled_until)
-    if span.step == HOUR:
-        points = await db.fetch(POINTS_BY_HOUR, *arguments)
-    else:
-        points = await db.fetch(POINTS, *arguments, span.step)
+    async with db.atomic():
+        # A plan for any values reads far more than one for these: 200 ms in place of 20.
+        await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        if span.step == HOUR:
+            points = await db.fetch(POINTS_BY_HOUR, *arguments)
+        else:
+            points = await db.fetch(POINTS, *arguments, span.step)
     (totals,) = await db.fetch(TOTALS, container_ids, list(LIVE_STATES))
     return History(span, totals, points)

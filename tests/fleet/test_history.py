@@ -112,7 +112,9 @@ async def test_history_takes_as_many_statements_for_any_span(
     ids: list[int], reader: APIClient
 ) -> None:
     await history(reader, "resolution=1h")
-    with assert_num_queries(5):  # token, containers, how far rolled up, points, totals
+    with assert_num_queries(
+        8
+    ):  # token, containers, how far rolled up, totals; points in a transaction
         await history(reader, "resolution=1h")
 
 
