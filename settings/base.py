@@ -80,6 +80,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = env.integer("MAX_BODY_BYTES", 8 * 2**20, minimum=1
 STOWAGE = {
     # app.accounts: how long a token that was looked up is believed before it is looked up again.
     "TOKEN_CACHE_SECONDS": 1.0,
+    "SHORTCUTS": True,  # app.rest.shortcuts
     "REJECT_UNKNOWN_FIELDS": True,  # app.rest.validation: a misspelt field is a 400, not lost
     "BULK_MAX_ITEMS": env.integer("BULK_MAX_ITEMS", 100, minimum=1),  # app.rest.bulk
     "MAX_UPLOAD_BYTES": env.integer(

@@ -3,6 +3,7 @@
 Every rule about one row stands in the database as a constraint: no way of writing gets round it.
 """
 
+from functools import lru_cache
 from typing import ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -36,6 +37,12 @@ class Scope(models.TextChoices):
 VIEWER_SCOPES = frozenset({Scope.READ.value})
 OPERATOR_SCOPES = frozenset({Scope.READ.value, Scope.WRITE.value})
 ALL_SCOPES = frozenset(Scope.values)
+
+
+@lru_cache(maxsize=256)
+def _effective(given: tuple[str, ...], grantable: frozenset[str]) -> frozenset[str]:
+    scopes = {*given, Scope.READ.value} if Scope.WRITE.value in given else set(given)
+    return frozenset(scopes) & grantable
 
 
 LABEL = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
@@ -187,7 +194,4 @@ class Token(models.Model):
     @property
     def effective_scopes(self) -> frozenset[str]:
         """What it was given, and what `write` includes, within what its user may still grant."""
-        given = set(self.scopes)
-        if Scope.WRITE.value in given:
-            given.add(Scope.READ.value)
-        return frozenset(given) & self.user.grantable_scopes
+        return _effective(tuple(self.scopes), self.user.grantable_scopes)

@@ -25,9 +25,11 @@ class HasScope(BasePermission):
             return False
         needed = required_scope(request.method, view)
         granted = granted_scopes(request)
+        if needed == ANY or needed in granted:
+            return True
         self.message = _refusal(needed, granted, request)
         self.code = "scope_missing"
-        return needed == ANY or needed in granted
+        return False
 
 
 class ManagesOwnTokens(HasScope):

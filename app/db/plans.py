@@ -25,7 +25,7 @@ from app.db import codecs, logs
 from app.db.connections import current_pool, current_session, new_wrapper, require_default
 from app.db.errors import raise_translated
 from app.db.placeholders import bind
-from app.db.rows import Builder, make_builder
+from app.db.rows import Builder, make_builder, make_converter
 from app.db.transactions import run
 
 
@@ -93,6 +93,7 @@ class Plan:
         else:
             self._bind(sql, list(params), limit, offset)
         self._builder: Builder = make_builder(queryset, self._compiler)
+        self._convert = make_converter(self._compiler)
         self.markers = frozenset(marker.name for _, marker in self._slots)
         self._prepare = [(n, m.name, _preparer(m, wrapper)) for n, m in self._slots]
 
@@ -116,6 +117,10 @@ class Plan:
         """The first row, or None."""
         rows = await self._rows(values)
         return rows[0] if rows else None
+
+    async def rows(self, **values: Any) -> list[Any]:
+        """The rows with each value as Django would give it, by position; no instances."""
+        return list(self._convert(await self._rows(values)))
 
     async def instances(self, **values: Any) -> list[Any]:
         """What iterating the QuerySet gives: instances, dicts or tuples."""

@@ -17,6 +17,7 @@ from django.db.models import query as stock_queries
 
 from app.db import bridges
 from app.db.connections import require_default
+from app.db.plans import Marker, Plan
 from app.db.rows import InstanceIterable
 from app.db.transactions import reading, run
 
@@ -146,6 +147,16 @@ class QuerySet(AsyncAccess, stock.QuerySet[_M, _M], Generic[_M]):
         return manager
 
     as_manager.queryset_only = True  # type: ignore[attr-defined]
+
+    # What `app.rest` asks of a QuerySet that has it, to compile the reads of a view once.
+
+    def marker(self, name: str, field: Any = None) -> Marker:
+        """Stands for a value that is given at execution (`plans.Marker`)."""
+        return Marker(name, field)
+
+    def plan(self, *, limit: Any = None, offset: Any = None) -> Plan:
+        """This QuerySet, compiled to be run with other values (`plans.Plan`)."""
+        return Plan(self, limit=limit, offset=offset)
 
     def raw(  # type: ignore[override]
         self, raw_query: str, params: Any = (), translations: Any = None, using: Any = None

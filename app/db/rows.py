@@ -9,8 +9,9 @@ from inspect import getattr_static
 from typing import Any
 
 from django.db import connections
-from django.db.models import Model
+from django.db.models import JSONField, Model
 from django.db.models.base import ModelState
+from django.db.models.expressions import Col
 from django.db.models.fields.mixins import FieldCacheMixin
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.query import (  # type: ignore[attr-defined]
@@ -24,7 +25,7 @@ from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
 from django.db.models.utils import create_namedtuple_class
 
-from app.db import shapes
+from app.db import codecs, shapes
 
 
 class InstanceIterable(ModelIterable):
@@ -88,18 +89,20 @@ Builder = Callable[[Sequence[Any]], list[Any]]
 
 def make_builder(queryset: Any, compiler: Any) -> Builder:
     """A function from the rows of a compiled QuerySet to its items."""
-    convert = _converter(compiler)
+    convert = make_converter(compiler)
     make = _maker(queryset, compiler)
     return lambda rows: [make(row) for row in convert(rows)]
 
 
-def _converter(compiler: Any) -> Callable[[Any], Any]:
+def make_converter(compiler: Any) -> Callable[[Any], Any]:
     """Django's converters (`from_db_value`), where a column has any."""
     if not compiler.select:
         return lambda rows: rows
     expressions = [entry[0] for entry in compiler.select[: compiler.col_count]]
     converters = compiler.get_converters(expressions)
     has_composites = compiler.has_composite_fields(expressions)
+    if converters and not has_composites and all(map(_is_json, expressions_of(converters))):
+        return _json_converter(tuple(converters))
 
     def convert(rows: Any) -> Any:
         if converters:
@@ -107,6 +110,35 @@ def _converter(compiler: Any) -> Callable[[Any], Any]:
         if has_composites:
             rows = compiler.composite_fields_to_tuples(rows, expressions)
         return rows
+
+    return convert
+
+
+def expressions_of(converters: dict[int, Any]) -> list[Any]:
+    return [expression for _, expression in converters.values()]
+
+
+def _is_json(expression: Any) -> bool:
+    """A column of plain JSON, whose only converter is the field's own."""
+    field = expression.output_field
+    return (
+        isinstance(expression, Col)
+        and isinstance(field, JSONField)
+        and field.decoder is None
+        and type(field).from_db_value is JSONField.from_db_value
+    )
+
+
+def _json_converter(positions: tuple[int, ...]) -> Callable[[Any], list[Any]]:
+    def convert(rows: Any) -> list[Any]:
+        converted = []
+        for row in rows:
+            values = list(row)
+            for position in positions:
+                if values[position] is not None:
+                    values[position] = codecs.load_json(values[position])
+            converted.append(values)
+        return converted
 
     return convert
 
@@ -234,4 +266,4 @@ def _has_plain_attribute(model: type[Model], name: str) -> bool:
     return type(getattr_static(model, name)) in (DeferredAttribute, ForeignKeyDeferredAttribute)
 
 
-__all__ = ["Builder", "InstanceIterable", "instance_factory", "make_builder"]
+__all__ = ["Builder", "InstanceIterable", "instance_factory", "make_builder", "make_converter"]

@@ -71,15 +71,12 @@ def _is_marked(owner: type | None) -> bool:
     return owner is not None and _MARK in vars(owner)
 
 
-@lru_cache(maxsize=4096)
 def _colour_of(owner: Any, name: str) -> Colour:
-    """The colour of the method `name` of `owner`."""
     return colour_of_function(getattr(owner, name), owner)
 
 
-def colour_of(owner: Any, name: str) -> Colour:
-    """The colour of the method `name` of the class `owner`; worked out once."""
-    return _colour_of(owner, name)
+#: The colour of a method, by its class and its name; worked out once.
+colour_of: Callable[[Any, str], Colour] = lru_cache(maxsize=4096)(_colour_of)
 
 
 async def call(component: Any, name: str, *args: Any, **kwargs: Any) -> Any:

@@ -100,18 +100,18 @@ def _step(field: Any, model: Any) -> tuple[Callable[[Any], Any], Convert | None]
     if isinstance(field, ManyRelatedField):
         return _many_related(field, model)
     if isinstance(field, PrimaryKeyRelatedField):
-        return _primary_key(field, model)
+        return primary_key_step(field, model)
     if isinstance(field, drf_serializers.BaseSerializer):
         return _nested(field, model)
     if type(field).get_attribute is not drf.Field.get_attribute:
         return None
-    if not _is_column_path(model, field.source_attrs):
+    if not is_column_path(model, field.source_attrs):
         return None
-    convert = _converter(field)
-    return None if convert is _UNKNOWN else (attrgetter(field.source), convert)
+    convert = converter(field)
+    return None if convert is UNKNOWN else (attrgetter(field.source), convert)
 
 
-def _is_column_path(model: Any, attrs: list[str]) -> bool:
+def is_column_path(model: Any, attrs: list[str]) -> bool:
     """Whether `attrs` leads over foreign keys to a column."""
     for index, attr in enumerate(attrs):
         try:
@@ -128,7 +128,7 @@ def _is_column_path(model: Any, attrs: list[str]) -> bool:
     return False
 
 
-def _primary_key(field: Any, model: Any) -> tuple[Callable[[Any], Any], Convert | None] | None:
+def primary_key_step(field: Any, model: Any) -> tuple[Callable[[Any], Any], Convert | None] | None:
     own = type(field)
     if (
         field.pk_field is not None
@@ -189,22 +189,38 @@ class _Unknown:
     pass
 
 
-_UNKNOWN: Any = _Unknown()
+UNKNOWN: Any = _Unknown()
 
 
-def _converter(field: Any) -> Any:
-    """What DRF's `to_representation` makes of a value that is not None, or `_UNKNOWN`."""
+def converter(field: Any) -> Any:
+    """What DRF's `to_representation` makes of a value that is not None, or `UNKNOWN`."""
     function = type(field).to_representation
     if function in _IN_FIELD:
         return field.to_representation
     if function is drf.DateTimeField.to_representation:
         return _datetime_converter(field)
     if function is drf.JSONField.to_representation:
-        return _UNKNOWN if field.binary else None
+        return UNKNOWN if field.binary else None
     if function is drf.BigIntegerField.to_representation:
         coerce = getattr(field, "coerce_to_string", api_settings.COERCE_BIGINT_TO_STRING)
         return str if coerce else int
-    return _CONVERTERS.get(function, _UNKNOWN)
+    if function is drf.DictField.to_representation:
+        return _dict_converter(field)
+    return _CONVERTERS.get(function, UNKNOWN)
+
+
+def _dict_converter(field: Any) -> Any:
+    """A dict whose values are converted; of text, the usual case, without asking the field."""
+    convert = converter(field.child)
+    if convert is UNKNOWN:
+        return UNKNOWN
+    if convert is not str:
+        return field.to_representation
+
+    def represent(value: dict[Any, Any]) -> dict[str, Any]:
+        return {str(key): None if item is None else str(item) for key, item in value.items()}
+
+    return represent
 
 
 def _boolean_converter(value: Any) -> Any:
@@ -257,8 +273,11 @@ _reading = _Reading()
 _UTC = ZoneInfo("UTC")
 
 
+def look_at_time_zone(current: Any) -> None:
+    _reading.is_utc = current is datetime.UTC or current == _UTC
+
+
 def read_rows(row: Row, instances: list[Any]) -> list[dict[str, Any]]:
     """Each instance by the row function. Raises whatever DRF's own code should be asked about."""
-    current: Any = timezone.get_current_timezone()
-    _reading.is_utc = current is datetime.UTC or current == _UTC
+    look_at_time_zone(timezone.get_current_timezone())
     return [row(instance) for instance in instances]

@@ -9,20 +9,22 @@ for nothing runs in place, and the body is read when somebody asks for it.
   thread is cleaned up in it.
 - An async view of `app.rest` reads its own body (`Request.aload`). Before any other view, and
   before unknown middleware, the body is read for it, within the same limit.
-- A client that leaves cancels its request. Watching for that begins after `WATCH_AFTER_SECONDS`: a
-  quick request never pays for it.
+- A client that leaves cancels its request (`departures`).
+- What Django sets and resets around every request (the URL prefix, the URLconf, caches) is passed
+  over where nothing has been set in the request's context. `docs/performance.md` has what each of
+  these cost.
 """
 
 import asyncio
-import io
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, iscoroutinefunction, sync_to_async
 from django.conf import settings
 from django.core import signals
-from django.core.cache import close_caches
+from django.core.cache import caches, close_caches
 from django.core.exceptions import (
     BadRequest,
     MiddlewareNotUsed,
@@ -33,59 +35,35 @@ from django.core.exceptions import (
 )
 from django.core.handlers import base
 from django.core.handlers.asgi import ASGIHandler as DjangoASGIHandler
-from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
 from django.core.handlers.asgi import get_script_prefix
 from django.core.handlers.exception import response_for_exception
 from django.db import close_old_connections, connections, reset_queries
 from django.dispatch import Signal
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
+from django.urls import get_script_prefix as current_script_prefix
 from django.urls import set_script_prefix, set_urlconf
+from django.urls.base import _prefixes, _urlconfs  # type: ignore[attr-defined]
 from django.utils.log import log_response
 from django.utils.module_loading import import_string
 
+from app.rest import departures, shortcuts
 from app.rest import lifespan as lifespans
+from app.rest.asgi_requests import ASGIRequest
 from app.rest.bodies import Body, Receive, Send
 from app.rest.exceptions import RequestTooLarge
 from app.rest.middleware import Stages, is_native, runs_in_place
+from app.rest.routes import resolve_path
+from app.rest.shortcuts import setting
 from app.rest.streams import Sending, Stream
 
 logger = logging.getLogger("django.request")
 
-WATCH_AFTER_SECONDS = 0.02
-
-# Receivers of Django's that look after the connections of the thread they run in: called where a
-# view ran in a thread, passed over on the loop, whose connections are not theirs to close.
-_THREAD_RECEIVERS = {reset_queries, close_old_connections}
-_IN_PLACE_RECEIVERS = {close_caches, base.reset_urlconf}
+# Receivers of Django's. The first two look after the connections of the thread they run in: passed
+# over on the loop, whose connections are not theirs to close. `_close` does what the others do.
+_DJANGO_RECEIVERS = {reset_queries, close_old_connections, close_caches, base.reset_urlconf}
 # Exceptions whose response is computed; any other is a fault of the server and logged in a thread.
 _COMPUTED_ERRORS = (Http404, PermissionDenied, SuspiciousOperation, BadRequest)
-
-
-class ASGIRequest(DjangoASGIRequest):
-    """Django's, whose body is read by `await request.abody()`."""
-
-    def __init__(self, scope: dict[str, Any], body: Body) -> None:
-        super().__init__(scope, io.BytesIO())
-        self.body_source = body
-        if "HTTP_TRANSFER_ENCODING" in self.META and not self.META.get("CONTENT_LENGTH"):
-            # DRF takes a request without a length for one without a body.
-            self.META["CONTENT_LENGTH"] = "-1"
-        # No server writes these two into a scope, only the test client does.
-        self._dont_enforce_csrf_checks = not scope.get("enforce_csrf_checks", True)
-        forced = scope.get("force_authenticate")
-        if forced is not None:
-            self._force_auth_user, self._force_auth_token = forced
-
-    async def abody(self) -> bytes:
-        """Read the body, if nobody has. `request.body`, `.POST` and `.read()` work from then on."""
-        content = await self.body_source.read()
-        if not hasattr(self, "_body"):
-            self._body = content
-            self._stream = io.BytesIO(content)
-            if self.META.get("CONTENT_LENGTH") == "-1":
-                self.META["CONTENT_LENGTH"] = str(len(content))
-        return content
 
 
 class ASGIHandler(DjangoASGIHandler):
@@ -96,6 +74,7 @@ class ASGIHandler(DjangoASGIHandler):
     def __init__(self, lifespan: lifespans.Lifespan | None = None) -> None:
         self.lifespan = lifespans.lifespan if lifespan is None else lifespan
         self.reads_body_early = False
+        self._known_receivers: dict[Signal, tuple[list[Any], bool]] = {}
         self._atomic_requests = any(one["ATOMIC_REQUESTS"] for one in connections.settings.values())
         super().__init__()
 
@@ -126,6 +105,8 @@ class ASGIHandler(DjangoASGIHandler):
         self._middleware_chain = self._guard(row, handler)
 
     def _guard(self, row: list[Any], handler: Any) -> Any:
+        if not row and isinstance(handler, Stages):
+            return handler  # it makes responses of exceptions by itself
         return Stages(row, handler, self.respond_to_exception)
 
     def _adapt(self, middleware: Any, handler: Any) -> Any:
@@ -135,15 +116,20 @@ class ASGIHandler(DjangoASGIHandler):
         return self.adapt_method_mode(True, middleware(adapted), False)
 
     def _collect_hooks(self, instance: Any, *, in_place: bool) -> None:
-        for name, hooks, first in (
-            ("process_view", self._view_middleware, True),
-            ("process_template_response", self._template_response_middleware, False),
-            ("process_exception", self._exception_middleware, False),
+        for name, hooks in (
+            ("process_view", self._view_middleware),
+            ("process_template_response", self._template_response_middleware),
+            ("process_exception", self._exception_middleware),
         ):
             hook = getattr(instance, name, None)
-            if hook is not None:
+            if hook is None:
+                continue
+            if name == "process_view":
+                adapted: Any = hook if in_place else self.adapt_method_mode(True, hook)
+                self._view_middleware.insert(0, (adapted, in_place))
+            else:
                 adapted = _awaitable(hook) if in_place else self.adapt_method_mode(True, hook)
-                hooks.insert(0, adapted) if first else hooks.append(adapted)
+                hooks.append(adapted)
 
     # Serving
 
@@ -170,10 +156,11 @@ class ASGIHandler(DjangoASGIHandler):
                 return
 
     async def _serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        body = Body(scope, receive, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        body = Body(scope, receive, setting("DATA_UPLOAD_MAX_MEMORY_SIZE"))
         threads = ThreadSensitiveContext()
         token = SyncToAsync.thread_sensitive_context.set(threads)
-        watch = _Watch(body)
+        watch = departures.current()
+        departure = watch.begin(body)
         try:
             sending = await self._respond(scope, body, send)
             if sending is not None:
@@ -181,10 +168,10 @@ class ASGIHandler(DjangoASGIHandler):
         except RequestAborted:
             pass
         except asyncio.CancelledError:
-            if not watch.client_left:
+            if not departure.client_left:
                 raise
         finally:
-            watch.stop()
+            watch.end(departure)
             SyncToAsync.thread_sensitive_context.reset(token)
             executor = SyncToAsync.context_to_thread_executor.pop(threads, None)
             if executor is not None:
@@ -194,8 +181,11 @@ class ASGIHandler(DjangoASGIHandler):
         """Send the answer; of a `Stream` the head alone: the rest is returned, and is all that is
         left of the request.
         """
-        set_script_prefix(get_script_prefix(scope))
-        await self._signal(signals.request_started, scope=scope)
+        prefix = get_script_prefix(scope)
+        if prefix or (is_set(_prefixes) and current_script_prefix() != "/"):
+            set_script_prefix(prefix)
+        if self._has_strangers(signals.request_started):
+            await signals.request_started.asend(sender=self.__class__, scope=scope)
         request, refused = self.create_request(scope, cast("Any", body))
         response: Any = refused if request is None else await self.run_get_response(request)
         try:
@@ -228,25 +218,35 @@ class ASGIHandler(DjangoASGIHandler):
         for close in closers:
             close()
         response.closed = True
-        await self._signal(signals.request_finished)
+        if self._has_strangers(signals.request_finished):
+            await signals.request_finished.asend(sender=self.__class__)
+            return
+        if is_set(_urlconfs):
+            set_urlconf(None)
+        if is_set(caches._connections):  # type: ignore[attr-defined]
+            caches.close_all()
 
-    async def _signal(self, signal: Signal, **kwargs: Any) -> None:
-        """Send to every receiver: in place if all are known, and in this request's thread if it has
-        one.
+    def _has_strangers(self, signal: Signal) -> bool:
+        """Whether a signal must be sent as Django does: it has receivers that are not Django's own,
+        or this request has a thread, whose connections they look after.
         """
+        known = self._known_receivers.get(signal)
+        if known is None or known[0] != signal.receivers:
+            known = self._look_at_receivers(signal)
+        return not known[1] or _has_thread()
+
+    def _look_at_receivers(self, signal: Signal) -> tuple[list[Any], bool]:
+        """Those of the signal, and whether all are Django's own. Kept until there are others."""
         plain, awaited = signal._live_receivers(self.__class__)
-        unknown = [one for one in plain if one not in _IN_PLACE_RECEIVERS | _THREAD_RECEIVERS]
-        if not unknown and not awaited and not _has_thread():
-            for receiver in plain:
-                if receiver in _IN_PLACE_RECEIVERS:
-                    receiver(signal=signal, sender=self.__class__, **kwargs)
-        else:
-            await signal.asend(sender=self.__class__, **kwargs)
+        known = not awaited and all(one in _DJANGO_RECEIVERS for one in plain)
+        self._known_receivers[signal] = list(signal.receivers), known
+        return self._known_receivers[signal]
 
     # Responding
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        set_urlconf(settings.ROOT_URLCONF)
+        if is_set(_urlconfs):
+            set_urlconf(setting("ROOT_URLCONF"))
         if self.reads_body_early:
             await _read_body(request)
         response: Any = await self._middleware_chain(request)
@@ -260,14 +260,36 @@ class ASGIHandler(DjangoASGIHandler):
             )
         return response
 
+    def resolve_request(self, request: HttpRequest) -> Any:
+        """Django's, remembering what plain paths lead to."""
+        if hasattr(request, "urlconf") or not shortcuts.are_on():
+            return super().resolve_request(request)
+        match = resolve_path(request.path_info)
+        request.resolver_match = match
+        return match
+
+    async def send_response(self, response: Any, send: Send) -> None:
+        """Django's, where there is one chunk to send, with less ado."""
+        if response.streaming or len(response.content) > self.chunk_size or response.cookies:
+            await super().send_response(response, send)
+            return
+        headers = [
+            (name.encode("ascii"), value.encode("latin1"))
+            for name, value in response.headers._store.values()
+        ]
+        status = response.status_code
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.content, "more_body": False})
+
     async def _get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Resolve the view, pass it through view middleware, call it, render what it returns."""
         callback, args, kwargs = self.resolve_request(request)
         if not hasattr(callback, "cls"):
             await _read_body(request)
         response: Any = None
-        for hook in self._view_middleware:
-            response = await hook(request, callback, args, kwargs)
+        for hook, in_place in self._view_middleware:
+            call: Any = hook(request, callback, args, kwargs)
+            response = call if in_place else await call
             if response:
                 break
         if response is None:
@@ -278,8 +300,8 @@ class ASGIHandler(DjangoASGIHandler):
         return response
 
     async def _call_view(self, request: HttpRequest, callback: Any, args: Any, kwargs: Any) -> Any:
-        view = self.make_view_atomic(callback) if self._atomic_requests else callback
-        if not iscoroutinefunction(view):
+        view: Any = self.make_view_atomic(callback) if self._atomic_requests else callback
+        if not is_coroutine_function(view):
             view = sync_to_async(view, thread_sensitive=True)
         try:
             return await view(request, *args, **kwargs)
@@ -294,10 +316,11 @@ class ASGIHandler(DjangoASGIHandler):
             response = await hook(request, response)
             self.check_response(response, hook, name="process_template_response")
         try:
+            computes = hasattr(response, "accepted_renderer") or response.is_rendered
+            if computes and not is_coroutine_function(type(response).render):
+                return response.render()
             if iscoroutinefunction(response.render):
                 return await response.render()
-            if hasattr(response, "accepted_renderer") or response.is_rendered:
-                return response.render()
             return await sync_to_async(response.render, thread_sensitive=True)()
         except Exception as exc:
             response = await self._process_exception(request, exc)
@@ -323,28 +346,17 @@ class ASGIHandler(DjangoASGIHandler):
         return await sync_to_async(response_for_exception, thread_sensitive=False)(request, exc)
 
 
-class _Watch:
-    """Cancels the task that made it when the client leaves before it has finished."""
+@lru_cache(maxsize=4096)
+def is_coroutine_function(function: Any) -> bool:
+    return bool(iscoroutinefunction(function))
 
-    def __init__(self, body: Body) -> None:
-        self.body = body
-        self.client_left = False
-        self.task: asyncio.Task[None] | None = None
-        self.serving = asyncio.current_task()
-        self.timer = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._start)
 
-    def _start(self) -> None:
-        self.task = asyncio.get_running_loop().create_task(self._run())
-
-    async def _run(self) -> None:
-        if await self.body.wait_for_client_to_leave() and self.serving is not None:
-            self.client_left = True
-            self.serving.cancel()
-
-    def stop(self) -> None:
-        self.timer.cancel()
-        if self.task is not None:
-            self.task.cancel()
+def is_set(local: Any) -> bool:
+    """Whether anything is set in this context in one of asgiref's Locals. Asked in asgiref's own
+    words, it takes 3 microseconds to say no.
+    """
+    storage = local._storage._data.get(None)
+    return storage is not None and bool(storage.data)
 
 
 async def _read_body(request: HttpRequest) -> None:

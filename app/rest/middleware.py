@@ -24,6 +24,8 @@ from django.middleware.locale import LocaleMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.utils.deprecation import MiddlewareMixin
 
+from app.rest.stages import steps_of
+
 Respond = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 OnError = Callable[[HttpRequest, Exception], Awaitable[HttpResponseBase]]
 
@@ -60,43 +62,34 @@ class Stages:
     def __init__(self, middleware: list[Any], inner: Respond, on_error: OnError) -> None:
         self.inner = inner
         self.on_error = on_error
-        self.stages = [
-            (
-                getattr(one, "process_request", None),
-                getattr(one, "process_response", None),
-                isinstance(one, SessionMiddleware),
-            )
-            for one in middleware
-        ]
+        self.stages = [(*steps_of(one), isinstance(one, SessionMiddleware)) for one in middleware]
+        self.outward = self.stages[::-1]
         markcoroutinefunction(self)
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response, entered = await self._go_in(request)
-        for _, process_response, keeps_session in reversed(self.stages[:entered]):
-            if process_response is not None:
+        response: Any = None
+        entered = 0
+        try:
+            for go_in, _, _ in self.stages:
+                if go_in is not None:
+                    response = go_in(request)
+                    if response is not None:
+                        entered += 1
+                        break
+                entered += 1
+            else:
+                response = await self.inner(request)
+        except Exception as exc:  # noqa: BLE001 - as Django's convert_exception_to_response
+            response = await self.on_error(request, exc)
+        for _, go_out, keeps_session in self.outward[len(self.stages) - entered :]:
+            if go_out is not None:
                 try:
-                    if keeps_session:
+                    if keeps_session and "session" in vars(request):
                         await save_session(request, response)
-                    response = process_response(request, response)
-                except Exception as exc:  # noqa: BLE001 - as Django's convert_exception_to_response
+                    response = go_out(request, response)
+                except Exception as exc:  # noqa: BLE001
                     response = await self.on_error(request, exc)
         return response
-
-    async def _go_in(self, request: HttpRequest) -> tuple[HttpResponseBase, int]:
-        """The response, and how many stages were entered and so see it on its way out."""
-        for index, (process_request, _, _) in enumerate(self.stages):
-            if process_request is None:
-                continue
-            try:
-                response = process_request(request)
-            except Exception as exc:  # noqa: BLE001
-                return await self.on_error(request, exc), index
-            if response is not None:
-                return response, index + 1
-        try:
-            return await self.inner(request), len(self.stages)
-        except Exception as exc:  # noqa: BLE001
-            return await self.on_error(request, exc), len(self.stages)
 
 
 async def save_session(request: HttpRequest, response: HttpResponseBase) -> None:

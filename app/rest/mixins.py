@@ -11,9 +11,10 @@ from adrf import mixins as adrf_mixins
 from django.http.response import HttpResponseBase
 from rest_framework import mixins as drf_mixins  # for who asks `isinstance` of DRF's
 from rest_framework import status
-from rest_framework.response import Response
 
 from app.rest.colours import call, call_function
+from app.rest.lanes import listed, retrieved
+from app.rest.response import Response
 
 __all__ = [
     "CreateModelMixin",
@@ -63,15 +64,15 @@ class CreateModelMixin(adrf_mixins.CreateModelMixin, drf_mixins.CreateModelMixin
 
 
 class ListModelMixin(adrf_mixins.ListModelMixin, drf_mixins.ListModelMixin):
-    async def list(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    async def list(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        response = await listed(self)
+        if response is not None:
+            return response
         queryset = await self.afilter_queryset(self.get_queryset())
         page = await self.apaginate_queryset(queryset)
         if page is not None:
             serializer = self.get_serializer(page, many=True)
-            response: HttpResponseBase = await self.get_apaginated_response(
-                await data_of(serializer)
-            )
-            return response
+            return await self.get_apaginated_response(await data_of(serializer))
         serializer = self.get_serializer(queryset, many=True)
         return Response(await data_of(serializer))
 
@@ -81,6 +82,9 @@ class ListModelMixin(adrf_mixins.ListModelMixin, drf_mixins.ListModelMixin):
 
 class RetrieveModelMixin(adrf_mixins.RetrieveModelMixin, drf_mixins.RetrieveModelMixin):
     async def retrieve(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = await retrieved(self)
+        if response is not None:
+            return response
         instance = await self.aget_object()
         return Response(await data_of(self.get_serializer(instance)))
 

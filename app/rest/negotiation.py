@@ -27,7 +27,7 @@ class DefaultContentNegotiation(drf.DefaultContentNegotiation):
     ) -> tuple[Any, str]:
         accept = request.META.get("HTTP_ACCEPT", "*/*")
         parameter = self.settings.URL_FORMAT_OVERRIDE
-        wanted = request.query_params.get(parameter) if parameter else None
+        wanted = _asked_for(request, parameter) if parameter else None
         kinds = tuple((one.media_type, one.format) for one in renderers)
         question = (kinds, accept, format_suffix, wanted)
         answer = _answers.get(question) if type(self) is DefaultContentNegotiation else None
@@ -65,3 +65,11 @@ def check_accept(accept: str) -> None:
         if not _IS_WEIGHT.fullmatch(weight):
             message = f"q={weight[:20]} is no weight. Write a number from 0 to 1, such as q=0.5."
             raise ValidationError({"Accept": [message]})
+
+
+def _asked_for(request: Any, parameter: str) -> str | None:
+    """The format that the query names. Most queries name none, and are not read for it."""
+    query = request.META.get("QUERY_STRING", "")
+    if parameter not in query and "%" not in query:
+        return None
+    return request.query_params.get(parameter)

@@ -141,6 +141,8 @@ class _Results:
 class CursorPagination(drf.CursorPagination):
     """`?cursor=...`: stable while rows are added."""
 
+    _position_of: Any = None
+
     async def paginate_queryset(
         self, queryset: Any, request: Any, view: Any = None
     ) -> list[Any] | None:
@@ -151,4 +153,11 @@ class CursorPagination(drf.CursorPagination):
             results = await as_list(asked.queryset)
         except (TypeError, ValueError, DjangoValidationError) as exc:
             raise NotFound(self.invalid_cursor_message) from exc
+        self._position_of = getattr(queryset, "position_of", None)
         return paginate(_Results(queryset, results), request, view)
+
+    def _get_position_from_instance(self, instance: Any, ordering: Any) -> str:
+        """DRF's, also of a row of a lane."""
+        if self._position_of is None:
+            return super()._get_position_from_instance(instance, ordering)
+        return str(self._position_of(instance, ordering[0].lstrip("-")))

@@ -212,6 +212,8 @@ async def as_list(data: Any) -> list[Any]:
     """The items of a manager, a queryset or any iterable, sync or async."""
     if isinstance(data, models.manager.BaseManager):
         data = data.all()
+    if hasattr(data, "afetch"):  # a part of a lane's shelf
+        return list(await data.afetch())
     if isinstance(data, models.QuerySet):
         cached = data._result_cache
         return [item async for item in data] if cached is None else list(cached)

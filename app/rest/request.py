@@ -7,6 +7,7 @@ The view awaits `aauthenticate()` and `aload()` before its handler runs, so that
 from typing import Any
 
 from adrf.requests import AsyncRequest
+from django.conf import settings
 from django.core.exceptions import SynchronousOnlyOperation
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
@@ -20,6 +21,7 @@ from rest_framework.request import (
     override_method,
 )
 
+from app.rest.asgi_requests import ASGIRequest
 from app.rest.colours import Colour, call, colour_of, computes
 
 __all__ = ["Empty", "Request", "clone_request", "override_method"]
@@ -27,16 +29,59 @@ __all__ = ["Empty", "Request", "clone_request", "override_method"]
 computes(ForcedAuthentication)
 
 
+class _OfDjangos:
+    """An attribute of Django's request, found without a detour through `__getattr__`. It may be
+    set on DRF's, as `clone_request` does.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, request: Any, owner: Any = None) -> Any:
+        return self if request is None else getattr(request._request, self.name)
+
+
 class Request(AsyncRequest):
     """Adds the awaitables `aauthenticate()`, `auser()`, `abody()`, `aload()` to DRF's request."""
 
+    method: Any = _OfDjangos("method")
+    META: Any = _OfDjangos("META")
+    GET: Any = _OfDjangos("GET")
+
+    def __init__(
+        self,
+        request: Any,
+        parsers: Any = None,
+        authenticators: Any = None,
+        negotiator: Any = None,
+        parser_context: Any = None,
+    ) -> None:
+        if negotiator is None or not isinstance(request, ASGIRequest):
+            super().__init__(request, parsers, authenticators, negotiator, parser_context)
+            return
+        self._request = request
+        self.parsers = parsers or ()
+        self.authenticators = authenticators or ()
+        self.negotiator = negotiator
+        self._data = self._files = self._full_data = self._content_type = self._stream = Empty
+        self.parser_context = {} if parser_context is None else parser_context
+        self.parser_context["request"] = self
+        self.parser_context["encoding"] = request.encoding or settings.DEFAULT_CHARSET
+        given = vars(request)
+        user, token = given.get("_force_auth_user"), given.get("_force_auth_token")
+        if user is not None or token is not None:
+            self.authenticators = (ForcedAuthentication(user, token),)
+
     async def aauthenticate(self) -> None:
         """Ask each authenticator in turn; sets `user` and `auth`. May raise an APIException."""
-        if hasattr(self, "_user"):
+        if "_user" in vars(self):
             return
         for authenticator in self.authenticators:
             try:
-                pair = await call(authenticator, "authenticate", self)
+                if colour_of(type(authenticator), "authenticate") is Colour.AWAITED:
+                    pair = await authenticator.authenticate(self)
+                else:
+                    pair = await call(authenticator, "authenticate", self)
             except exceptions.APIException:
                 self._not_authenticated()
                 raise

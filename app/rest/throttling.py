@@ -15,11 +15,13 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from django.conf import settings
 from rest_framework import throttling as drf
 from rest_framework.throttling import BaseThrottle
+
+from app.rest.shortcuts import setting
 
 __all__ = [
     "AnonRateThrottle",
@@ -35,31 +37,75 @@ __all__ = [
 logger = logging.getLogger("app.rest.throttling")
 
 
+class Times(Sequence[float]):
+    """The times that count now, as DRF asks of them: how many there are, and the oldest."""
+
+    __slots__ = ("number", "oldest")
+
+    def __init__(self, number: int, oldest: float) -> None:
+        self.number = number
+        self.oldest = oldest
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, index: Any) -> Any:
+        return [self.oldest] * self.number if isinstance(index, slice) else self.oldest
+
+
+class History:
+    """The times of the requests under one key, oldest first; `count` of them.
+
+    Up to `EXACT` each is kept. Beyond that, those within a thousandth of the duration are kept as
+    one, under the latest of them: a limit of a million takes no more memory than one of a thousand.
+    """
+
+    EXACT = 1000
+    __slots__ = ("count", "times")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.times: deque[list[float]] = deque()
+
+    def drop_until(self, moment: float) -> None:
+        times = self.times
+        while times and times[0][0] <= moment:
+            self.count -= int(times.popleft()[1])
+
+    def add(self, now: float, limit: int, duration: float) -> None:
+        self.count += 1
+        times = self.times
+        is_near = limit > self.EXACT and len(times) > 1 and now - times[-2][0] < duration / 1000
+        if is_near:
+            times[-1][0] = now
+            times[-1][1] += 1
+        else:
+            times.append([now, 1])
+
+
 class MemoryStore:
     """The times of recent requests, by key. One process, one thread: a call is one atomic step."""
 
     def __init__(self, capacity: int = 100_000) -> None:
         self.capacity = capacity
-        self.histories: dict[str, deque[float]] = {}
+        self.histories: dict[str, History] = {}
 
     async def hit(
         self, key: str, limit: int, duration: float, now: float
     ) -> tuple[bool, Sequence[float]]:
         """Count a request unless `limit` were made within `duration` seconds.
 
-        Returns whether it was counted, and the times that count now, newest first: to be read
-        before the next request is counted.
+        Returns whether it was counted, and the times that count now.
         """
-        history = self.histories.pop(key, None) or deque()
-        while history and history[-1] <= now - duration:
-            history.pop()
-        allowed = len(history) < limit
+        history = self.histories.pop(key, None) or History()
+        history.drop_until(now - duration)
+        allowed = history.count < limit
         if allowed:
-            history.appendleft(now)
+            history.add(now, limit, duration)
         self.histories[key] = history  # moved to the end: the oldest key is the first to go
         if len(self.histories) > self.capacity:
             del self.histories[next(iter(self.histories))]
-        return allowed, history  # not a copy: it may hold as many as the limit
+        return allowed, Times(history.count, history.times[0][0] if history.times else now)
 
     def clear(self) -> None:
         self.histories.clear()
@@ -113,8 +159,7 @@ class RedisStore:
         if self.away_until is not None:
             logger.warning("Redis is back: workers count together again.")
             self.away_until = None
-        # DRF asks for the number of times and for the oldest.
-        return bool(allowed), [float(oldest)] * int(count)
+        return bool(allowed), Times(int(count), float(oldest))
 
     async def close(self) -> None:
         await self.client.aclose()
@@ -130,7 +175,7 @@ class CacheStore:
 
     async def hit(
         self, key: str, limit: int, duration: float, now: float
-    ) -> tuple[bool, list[float]]:
+    ) -> tuple[bool, Sequence[float]]:
         history = [made for made in await self.cache.aget(key, []) if made > now - duration]
         allowed = len(history) < limit
         if allowed:
@@ -145,12 +190,18 @@ _stores: dict[str, RedisStore] = {}
 
 def current_store() -> MemoryStore | RedisStore:
     """The Redis of `settings.CACHE_URL`, else this process's memory."""
-    url = getattr(settings, "CACHE_URL", "")
+    url = setting("CACHE_URL")
     if not url:
         return store
     if url not in _stores:
         _stores[url] = RedisStore(url, meanwhile=store)
     return _stores[url]
+
+
+@lru_cache(maxsize=256)
+def _parse_rate(rate: str | None) -> Any:
+    """DRF's, once for each rate: the number of requests, and seconds."""
+    return drf.SimpleRateThrottle.parse_rate(object(), rate)
 
 
 class SimpleRateThrottle(drf.SimpleRateThrottle):
@@ -159,6 +210,9 @@ class SimpleRateThrottle(drf.SimpleRateThrottle):
     timer = staticmethod(time.time)
     key: str | None = None
     history: Sequence[float]
+
+    def parse_rate(self, rate: str | None) -> Any:
+        return _parse_rate(rate)
 
     async def allow_request(self, request: Any, view: Any) -> bool:
         if self.rate is None:

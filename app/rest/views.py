@@ -14,11 +14,15 @@ from adrf.views import APIView as AdrfAPIView
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+from django.views import View
 from rest_framework import exceptions, status
+from rest_framework.compat import split_header_value
 from rest_framework.metadata import SimpleMetadata as DRFSimpleMetadata
 from rest_framework.negotiation import DefaultContentNegotiation as DRFContentNegotiation
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
+from rest_framework.views import APIView as DRFAPIView
 from rest_framework.views import get_view_description, get_view_name, set_rollback
 
 from app.rest import problems
@@ -26,8 +30,10 @@ from app.rest.colours import Colour, call, call_function, colour_of
 from app.rest.exceptions import exception_handler
 from app.rest.metadata import SimpleMetadata
 from app.rest.negotiation import DefaultContentNegotiation
-from app.rest.permissions import permits, permits_object
+from app.rest.permissions import AND, NOT, OR, permits, permits_object
 from app.rest.request import Request
+from app.rest.response import Response as SlimResponse
+from app.rest.response import set_header
 
 __all__ = [
     "APIView",
@@ -58,6 +64,22 @@ def _dispatch_in_thread(dispatch: Callable[..., Any]) -> Callable[..., Any]:
         return await response if isawaitable(response) else response
 
     return dispatch_in_thread
+
+
+_OPERATORS = {AND, OR, NOT}
+_allow: dict[tuple[type, tuple[str, ...]], str] = {}
+
+
+def _allow_of(view: Any) -> str:
+    """`view.allowed_methods` as the header says it: known from the class and the actions bound."""
+    cls = type(view)
+    actions = tuple(getattr(view, "action_map", ()))
+    if cls.__init__ is not View.__init__ or cls.allowed_methods is not DRFAPIView.allowed_methods:
+        return ", ".join(view.allowed_methods)
+    known = _allow.get((cls, actions))
+    if known is None:
+        known = _allow[cls, actions] = ", ".join(view.allowed_methods)
+    return known
 
 
 def _rate_limit(throttle: Any) -> tuple[str, str] | None:
@@ -118,6 +140,29 @@ class APIView(AdrfAPIView):
 
     async_dispatch = dispatch
 
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        headers = {"Allow": _allow_of(self)}
+        if len(self.renderer_classes) > 1:
+            headers["Vary"] = "Accept"
+        return headers
+
+    def finalize_response(
+        self, request: Any, response: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """DRF's. Headers that are plain are set without ado."""
+        if not (type(response) is SlimResponse and hasattr(request, "accepted_renderer")):
+            return super().finalize_response(request, response, *args, **kwargs)
+        response.accepted_renderer = request.accepted_renderer
+        response.accepted_media_type = request.accepted_media_type
+        response.renderer_context = self.get_renderer_context()
+        vary = self.headers.pop("Vary", None)
+        if vary is not None:
+            patch_vary_headers(response, list(split_header_value(vary)))
+        for name, value in self.headers.items():
+            set_header(response, name, value)
+        return response
+
     async def call_handler(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Read the body, then call the method's handler in its colour."""
         method = request.method.lower()
@@ -146,7 +191,13 @@ class APIView(AdrfAPIView):
 
     async def check_permissions(self, request: Any) -> None:
         for permission in self.get_permissions():
-            if not await permits(permission, request, self):
+            if type(permission) in _OPERATORS:
+                permitted = await permits(permission, request, self)
+            elif colour_of(type(permission), "has_permission") is Colour.AWAITED:
+                permitted = await permission.has_permission(request, self)
+            else:
+                permitted = await call(permission, "has_permission", request, self)
+            if not permitted:
                 self._refuse(request, permission)
 
     async def check_object_permissions(self, request: Any, obj: Any) -> None:
@@ -164,10 +215,16 @@ class APIView(AdrfAPIView):
     async def check_throttles(self, request: Any) -> None:
         """Ask every throttle, so that each counts the request; refuse with the longest wait."""
         throttles = self.get_throttles()
+        if not throttles:
+            return
         waits = [
             await call(throttle, "wait")
             for throttle in throttles
-            if not await call(throttle, "allow_request", request, self)
+            if not (
+                await throttle.allow_request(request, self)
+                if colour_of(type(throttle), "allow_request") is Colour.AWAITED
+                else await call(throttle, "allow_request", request, self)
+            )
         ]
         limits = [limit for one in throttles if (limit := _rate_limit(one)) is not None]
         if limits:

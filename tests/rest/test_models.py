@@ -165,13 +165,13 @@ async def test_many_to_many_is_read_with_one_query_for_the_list(client):
     assert response.json()["results"][2]["hosts"] == [one.pk for one in hosts]
 
 
-async def test_dotted_source_is_loaded_with_one_query_for_the_list(client):
+async def test_dotted_source_is_read_with_the_list(client):
     for name in "abc":
         owner = await make(name)
         await Container.objects.acreate(
             host=owner, engine_id=name, name=name, last_seen_at=owner.created_at
         )
-    with assert_num_queries(3):
+    with assert_num_queries(2):  # the count; the rows, joined
         response = await client.get("/containers/")
     assert [one["host_name"] for one in response.json()["results"]] == ["a", "b", "c"]
 

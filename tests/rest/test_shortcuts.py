@@ -1,0 +1,247 @@
+"""With and without shortcuts the same answer: status, every header, every byte."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+import django_filters
+import pytest
+import pytest_asyncio
+from django.conf import settings
+from django.test import override_settings
+from django.urls import include, path
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
+
+from app.fleet.models import Container, Host, Image
+from app.rest import lanes, serializers, viewsets
+from app.rest.filters import FilterSet
+from app.rest.handlers import ASGIHandler
+from app.rest.pagination import CursorPagination, LimitOffsetPagination, SizedMixin
+from app.rest.routers import DefaultRouter
+from app.rest.test import APIClient
+from tests.rest.test_models import HostSerializer, Open
+
+pytestmark = [
+    pytest.mark.asyncio,
+    pytest.mark.urls("tests.rest.test_shortcuts"),
+    pytest.mark.usefixtures("transaction"),
+]
+
+CSRF_TOKEN = re.compile(rb"\b[A-Za-z0-9]{64}\b")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class NestedSerializer(serializers.ModelSerializer):
+    host = HostSerializer(read_only=True)
+    image_digest = serializers.CharField(source="image.digest", read_only=True)
+
+    class Meta:
+        model = Container
+        fields = ["id", "engine_id", "host", "image", "image_digest", "state", "last_seen_at"]
+
+
+class PlainSerializer(serializers.ModelSerializer):
+    host = HostSerializer(read_only=True)
+
+    class Meta:
+        model = Container
+        fields = ["id", "name", "host", "image", "state", "labels", "cpu_limit", "last_seen_at"]
+
+
+class ContainerFilter(FilterSet):
+    host = django_filters.NumberFilter("host_id")
+    memory = django_filters.NumberFilter("memory_limit_bytes", lookup_expr="gte")
+    name = django_filters.CharFilter()
+    seen = django_filters.IsoDateTimeFilter("last_seen_at", lookup_expr="lt")
+    named = django_filters.CharFilter("name", lookup_expr="icontains")
+    odd = django_filters.CharFilter(method="keep_odd")
+
+    def keep_odd(self, queryset, name, value):
+        return queryset.filter(pk__in=[])
+
+    class Meta:
+        model = Container
+        fields: list[str] = []
+
+
+class HostViewSet(Open, viewsets.ModelViewSet):
+    queryset = Host.objects.order_by("id")
+    serializer_class = HostSerializer
+    filterset_fields = ["name"]
+    search_fields = ["name"]
+    ordering_fields = ["name", "id"]
+
+
+class ContainerViewSet(Open, viewsets.ReadOnlyModelViewSet):
+    queryset = Container.objects.order_by("id")
+    serializer_class = PlainSerializer
+    filterset_class = ContainerFilter
+    ordering_fields = ["id", "name", "last_seen_at"]
+
+
+class NestedViewSet(ContainerViewSet):
+    serializer_class = NestedSerializer
+
+
+class Cursor(SizedMixin, CursorPagination):
+    page_size = 3
+    ordering = "-last_seen_at"
+
+
+class CursorViewSet(ContainerViewSet):
+    pagination_class = Cursor
+
+
+class LimitViewSet(ContainerViewSet):
+    pagination_class = LimitOffsetPagination
+
+
+router = DefaultRouter()
+router.register("hosts", HostViewSet)
+router.register("containers", ContainerViewSet)
+router.register("nested", NestedViewSet, "nested")
+router.register("cursor", CursorViewSet, "cursor")
+router.register("limit", LimitViewSet, "limit")
+LONG = {**settings.STOWAGE, "SHORTCUTS": False}
+
+
+class Pair:
+    """The same request, the short way and the long one."""
+
+    def __init__(self) -> None:
+        self.short = APIClient(app=ASGIHandler())
+        with override_settings(STOWAGE=LONG):
+            self.long = APIClient(app=ASGIHandler())
+
+    async def get(self, address, method="get", **headers):
+        short = await getattr(self.short, method)(address, **headers)
+        with override_settings(STOWAGE=LONG):
+            long = await getattr(self.long, method)(address, **headers)
+        assert shown(short) == shown(long), address
+        return short
+
+
+def shown(response):
+    content = CSRF_TOKEN.sub(b"", response.content)  # another one in each page
+    return response.status_code, content, list(response.headers.items())
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pair(transaction):
+    image = await Image.objects.acreate(reference="r", digest="sha256:" + "0" * 64)
+    for number in range(7):
+        host = await Host.objects.acreate(
+            name=f"h{number}", cpus=number + 0.5, memory_bytes=2**30, labels={"a": ['"', 10**20]}
+        )
+        await Container.objects.acreate(
+            host=host,
+            image=image if number % 2 else None,
+            engine_id=f"e{number}",
+            name=f"c{number // 2}",
+            labels={"é": "\u2028", "n": "1"},
+            cpu_limit=None if number % 3 else 1e-05,
+            last_seen_at=START + timedelta(seconds=number // 2, microseconds=number % 2),
+        )
+    return Pair()
+
+
+ADDRESSES = ("/hosts/", "/containers/", "/nested/", "/cursor/", "/limit/")
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("method", ["get", "head", "options", "post", "delete"])
+async def test_collection_answers_alike(pair, address, method):
+    await pair.get(address, method)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_object_answers_alike(pair, address):
+    model = Host if address == "/hosts/" else Container
+    async for pk in model.objects.values_list("pk", flat=True):
+        assert (await pair.get(f"{address}{pk}/")).status_code == 200
+    for pk in ("0", "x", "-1", "99999999999999999999", "%00", "1?ordering=name", "1?search=x"):
+        await pair.get(f"{address}{pk}/")
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json; indent=4", "image/png", "*/*"])
+async def test_every_renderer_answers_alike(pair, accept):
+    for address in ("/containers/", "/hosts/", "/nope/", "/containers"):
+        await pair.get(address, HTTP_ACCEPT=accept)
+
+
+async def test_pages_are_alike_to_the_last(pair):
+    for address in ADDRESSES:
+        size = "limit" if address == "/limit/" else "page_size"
+        while address is not None:
+            response = await pair.get(f"{address}{'&' if '?' in address else '?'}{size}=2")
+            address = response.json()["next"]  # noqa: PLW2901 - the next page of the same list
+            address = address and address.removeprefix("http://testserver")  # noqa: PLW2901
+
+
+async def test_headers_of_middleware_are_alike(pair):
+    for headers in (
+        {"HTTP_COOKIE": "sessionid=short"},
+        {"HTTP_COOKIE": "sessionid=" + "a" * 32 + "; csrftoken=" + "b" * 32},
+        {"HTTP_HOST": "evil.example"},
+        {"HTTP_HOST": "localhost:8000"},
+        {"HTTP_X_FORWARDED_PROTO": "https"},
+    ):
+        await pair.get("/hosts/", **headers)
+    with override_settings(SECURE_HSTS_SECONDS=60, SECURE_SSL_REDIRECT=True):
+        secured = Pair()
+        await secured.get("/hosts/")
+        await secured.get("/hosts/", HTTP_X_FORWARDED_PROTO="https")
+
+
+WORDS = st.sampled_from(
+    ["1", "2", "0", "-1", "", "c1", "h3", "x", "é", "\x00", "1e3", "2147483648"]
+)
+VALUES = st.one_of(
+    WORDS,
+    st.sampled_from(["id", "-id", "name", "last_seen_at", "-last_seen_at,id", "nope"]),
+    st.sampled_from(
+        ["2026-01-01T00:00:02Z", "2026-01-01", "cD0x", "r=1", "bz0xJnA9Yw==", "9" * 30]
+    ),
+)
+NAMES = st.sampled_from(
+    ["page", "page_size", "limit", "offset", "cursor", "ordering", "search", "host", "memory",
+     "name", "seen", "named", "odd", "format", "other"]
+)  # fmt: skip
+
+
+@pytest.mark.timeout(60)  # a hundred requests, twice
+@hypothesis(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.sampled_from(ADDRESSES), st.lists(st.tuples(NAMES, VALUES), max_size=3))
+async def test_any_query_answers_alike(pair, address, query):
+    await pair.get(f"{address}?{urlencode(query)}")
+
+
+@pytest.mark.parametrize("address", ["/hosts/", "/containers/", "/cursor/", "/limit/"])
+async def test_plain_reads_take_the_lane(pair, address, monkeypatch):
+    taken = []
+    represent = lanes.Lane.represent
+    monkeypatch.setattr(
+        lanes.Lane, "represent", lambda lane, rows: taken.append(lane) or represent(lane, rows)
+    )
+    await pair.short.get(address)
+    await pair.short.get(f"{address}?ordering=name&host=1")
+    assert len(taken) == 2
+
+
+class OneHostViewSet(HostViewSet):
+    def get_queryset(self):
+        return super().get_queryset().filter(name="h1")
+
+
+router.register("one", OneHostViewSet, "one")
+
+
+async def test_view_that_overrides_a_step_is_asked(pair):
+    assert (await pair.get("/one/")).json()["count"] == 1
+
+
+urlpatterns = [path("", include(router.urls))]
