@@ -33,6 +33,7 @@ from app.rest import views
 from app.rest.databases import current_database
 from app.rest.exceptions import PreconditionFailed, PreconditionRequired
 from app.rest.generics import get_object_or_404
+from app.rest.lanes import columns_of
 from app.rest.mixins import data_of
 from app.rest.preconditions import (
     ANY,
@@ -128,15 +129,24 @@ class ConditionalMixin:
             )
         )
 
+    def validator_columns(self) -> tuple[str, ...] | None:
+        """The columns that tell the answer's validators; None where only the object can."""
+        own = () if self.version_field is None else (self.version_field,)
+        names = (*own, *(self.etag_fields or ()), *self.last_modified_fields)
+        is_plain = all("__" not in name and "." not in name for name in names)
+        return names if is_plain and self._may_answer_from_columns() else None
+
     async def _fetch_validators(self) -> Validators:
         """By one narrow query. Raises Http404."""
         own = () if self.version_field is None else (self.version_field,)
         more, dates = tuple(self.etag_fields or ()), tuple(self.last_modified_fields)
         lookup_field: str = self.lookup_field  # type: ignore[attr-defined]
         value = self.kwargs[self.lookup_url_kwarg or lookup_field]  # type: ignore[attr-defined]
-        queryset = await self.afilter_queryset(self.get_queryset())  # type: ignore[attr-defined]
-        narrow = queryset.values_list(*own, *more, *dates)
-        row = await get_object_or_404(narrow, **{lookup_field: value})
+        row = await columns_of(self, (*own, *more, *dates))
+        if row is None:
+            queryset = await self.afilter_queryset(self.get_queryset())  # type: ignore[attr-defined]
+            narrow = queryset.values_list(*own, *more, *dates)
+            row = await get_object_or_404(narrow, **{lookup_field: value})
         version, row = (row[0], row[1:]) if own else (None, row)
         tag = self._tag_of(version, row[: len(more)])
         return Validators(tag, _latest(row[len(more) :]))

@@ -13,6 +13,7 @@ anything was answered, and DRF's way gives its own answer or error.
 """
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -32,6 +33,7 @@ _HOOKS = (
     "get_queryset", "filter_queryset", "afilter_queryset", "get_serializer",
     "get_serializer_class", "get_serializer_context",
 )  # fmt: skip
+_GETS_OBJECT = {"app.rest.generics", "app.rest.conditional"}
 _LIST_HOOKS = (*_HOOKS, "paginate_queryset", "apaginate_queryset", "paginator")
 _RETRIEVE_HOOKS = (*_HOOKS, "get_object", "aget_object", "check_object_permissions")
 
@@ -53,7 +55,10 @@ class Lane:
         self.lists = all(_is_library(cls, name) for name in _LIST_HOOKS)
         self.filters = NarrowFilters.of(view) if self.lists else None
         lookup = self._unique_lookup(view)
-        hooks = all(_is_library(cls, name) for name in _RETRIEVE_HOOKS)
+        hooks = (
+            all(_is_library(cls, name) for name in _RETRIEVE_HOOKS)
+            and cls.get_object.__module__ in _GETS_OBJECT
+        )
         asks = any(
             getattr(one, "has_object_permission", None) is not BasePermission.has_object_permission
             for one in view.permission_classes
@@ -76,24 +81,24 @@ class Lane:
 
     # Retrieve
 
-    async def retrieve_data(self, view: Any) -> dict[str, Any]:
-        """The object that the URL names, as output. Raises OffLaneError."""
+    async def one(self, view: Any, paths: tuple[str, ...]) -> Any:
+        """These columns of the object that the URL names. Raises OffLaneError."""
         column = self.lookup
         if column is None or view.request.META.get("QUERY_STRING"):
             raise OffLaneError
         value = view.kwargs.get(view.lookup_url_kwarg or view.lookup_field)
         check_value(column, value)
-        plan = self.plan("retrieve", lambda: self._retrieve_plan(column))
+        plan = self.plan(paths, lambda: self._retrieve_plan(column, paths))
         try:
             rows = await plan.rows(key=value)
         except (TypeError, ValueError, ValidationError):
             raise OffLaneError from None
         if len(rows) != 1:
             raise OffLaneError
-        return self.represent(rows)[0]
+        return rows[0]
 
-    def _retrieve_plan(self, column: Any) -> Any:
-        queryset = self.queryset.order_by().values_list(*self.record.paths)
+    def _retrieve_plan(self, column: Any, paths: tuple[str, ...]) -> Any:
+        queryset = self.queryset.order_by().values_list(*paths)
         return queryset.filter(**{column.name: self.queryset.marker("key", column)}).plan()
 
     # List
@@ -271,8 +276,30 @@ async def retrieved(view: Any) -> Any:
     lane = lane_of(view)
     if lane is None or lane.lookup is None:
         return None
+    columns: tuple[str, ...] | None = ()
+    if hasattr(view, "validator_columns"):
+        columns = view.validator_columns()
+    if columns is None:
+        return None
+    paths = tuple(dict.fromkeys((*lane.record.paths, *columns)))
     try:
-        return Response(await lane.retrieve_data(view))
+        row = await lane.one(view, paths)
+        data = lane.represent([row])[0]
+    except OffLaneError:
+        return None
+    if columns:
+        # What a conditional view looks at of its object.
+        view._object = SimpleNamespace(**{name: row[paths.index(name)] for name in columns})
+    return Response(data)
+
+
+async def columns_of(view: Any, columns: tuple[str, ...]) -> Any:
+    """Some columns of the object that the URL names; None: ask DRF's way."""
+    lane = lane_of(view)
+    if lane is None or lane.lookup is None:
+        return None
+    try:
+        return await lane.one(view, columns)
     except OffLaneError:
         return None
 
@@ -288,4 +315,4 @@ async def listed(view: Any) -> Any:
         return None
 
 
-__all__ = ["Lane", "listed", "retrieved"]
+__all__ = ["Lane", "columns_of", "listed", "retrieved"]

@@ -55,7 +55,9 @@ def record_of(cls: Any) -> Record | None:
         is_model = issubclass(cls, drf_serializers.ModelSerializer)
         if is_model and compilation.is_static(cls):
             layout = _layout(cls(), cls.Meta.model, "", 0)
-            _records[cls] = None if layout is None else Record(*layout)
+            # Django selects a column once, however often it is named.
+            if layout is not None and len(set(layout[0])) == len(layout[0]):
+                _records[cls] = Record(*layout)
     return _records[cls]
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from app.fleet.models import Container, Host, Image
 from app.rest import lanes, serializers, viewsets
+from app.rest.conditional import ConditionalMixin
 from app.rest.filters import FilterSet
 from app.rest.handlers import ASGIHandler
 from app.rest.pagination import CursorPagination, LimitOffsetPagination, SizedMixin
@@ -94,6 +95,11 @@ class CursorViewSet(ContainerViewSet):
     pagination_class = Cursor
 
 
+class ConditionalViewSet(ConditionalMixin, ContainerViewSet):
+    etag_fields = ("state", "cpu_limit")
+    last_modified_fields = ("last_seen_at",)
+
+
 class LimitViewSet(ContainerViewSet):
     pagination_class = LimitOffsetPagination
 
@@ -103,6 +109,7 @@ router.register("hosts", HostViewSet)
 router.register("containers", ContainerViewSet)
 router.register("nested", NestedViewSet, "nested")
 router.register("cursor", CursorViewSet, "cursor")
+router.register("conditional", ConditionalViewSet, "conditional")
 router.register("limit", LimitViewSet, "limit")
 LONG = {**settings.STOWAGE, "SHORTCUTS": False}
 
@@ -147,7 +154,7 @@ async def pair(transaction):
     return Pair()
 
 
-ADDRESSES = ("/hosts/", "/containers/", "/nested/", "/cursor/", "/limit/")
+ADDRESSES = ("/conditional/", "/hosts/", "/containers/", "/nested/", "/cursor/", "/limit/")
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -169,6 +176,17 @@ async def test_object_answers_alike(pair, address):
 async def test_every_renderer_answers_alike(pair, accept):
     for address in ("/containers/", "/hosts/", "/nope/", "/containers"):
         await pair.get(address, HTTP_ACCEPT=accept)
+
+
+async def test_what_a_client_has_is_told_alike(pair):
+    async for pk in Container.objects.values_list("pk", flat=True):
+        whole = await pair.get(f"/conditional/{pk}/")
+        tag, date = whole.headers["ETag"], whole.headers["Last-Modified"]
+        same = await pair.get(f"/conditional/{pk}/", HTTP_IF_NONE_MATCH=tag)
+        assert same.status_code == 304
+        await pair.get(f"/conditional/{pk}/", HTTP_IF_NONE_MATCH='"other"')
+        await pair.get(f"/conditional/{pk}/", HTTP_IF_MODIFIED_SINCE=date)
+        await pair.get(f"/conditional/{pk}/", HTTP_IF_MATCH='"other"')
 
 
 async def test_pages_are_alike_to_the_last(pair):
