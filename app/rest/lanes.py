@@ -106,7 +106,8 @@ class Lane:
     async def list_response(self, view: Any) -> Any:
         """The response of `list`. Raises OffLaneError."""
         paginator = view.paginator
-        if self.filters is None or type(paginator).paginate_queryset not in _PAGINATES:
+        paginates = getattr(type(paginator), "paginate_queryset", None)
+        if self.filters is None or paginates not in _PAGINATES:
             raise OffLaneError
         narrowed = self.filters.read(view.request, view)
         page = await paginator.paginate_queryset(Shelf(self, narrowed), view.request, view=view)

@@ -66,7 +66,7 @@ class NarrowFilters:
                     return None
                 narrow.comparisons = found
             elif backend is drf.SearchFilter:
-                narrow.search = backend.search_param if hasattr(view, "search_fields") else None
+                narrow.search = backend.search_param
             elif backend is drf.OrderingFilter:
                 narrow.ordering = backend()
             else:

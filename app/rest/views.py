@@ -151,8 +151,13 @@ class APIView(AdrfAPIView):
         self, request: Any, response: Any, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         """DRF's. Headers that are plain are set without ado."""
+        if getattr(response, "status_code", 0) >= 400:
+            response = problems.negotiated(request, response)
         if not (type(response) is SlimResponse and hasattr(request, "accepted_renderer")):
-            return super().finalize_response(request, response, *args, **kwargs)
+            finished: HttpResponseBase = super().finalize_response(
+                request, response, *args, **kwargs
+            )
+            return finished
         response.accepted_renderer = request.accepted_renderer
         response.accepted_media_type = request.accepted_media_type
         response.renderer_context = self.get_renderer_context()
@@ -250,14 +255,6 @@ class APIView(AdrfAPIView):
             self.raise_uncaught_exception(exc)
         response.exception = True
         return response
-
-    def finalize_response(
-        self, request: Any, response: Any, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
-        if getattr(response, "status_code", 0) >= 400:
-            response = problems.negotiated(request, response)
-        finished: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)
-        return finished
 
     async def prepare_response(self, response: HttpResponseBase) -> None:
         """Let the renderer do what must be awaited, so that rendering only computes."""
