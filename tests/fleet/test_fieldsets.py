@@ -83,10 +83,15 @@ async def test_expansion_reaches_over_two_relations(
 
 
 @pytest.mark.asyncio
-async def test_etag_is_left_out_with_the_version(reader: APIClient) -> None:
+async def test_each_shape_has_an_etag_of_its_own(reader: APIClient) -> None:
     host = await services.register_host(name="a", cpus=1, memory_bytes=1)
-    assert "ETag" not in await reader.get(f"/api/v1/hosts/{host.pk}/?fields=id")
-    assert (await reader.get(f"/api/v1/hosts/{host.pk}/?fields=version"))["ETag"] == '"1"'
+    tags = set()
+    for query in ("", "?fields=id", "?fields=name", "?fields=version"):
+        url = f"/api/v1/hosts/{host.pk}/{query}"
+        tag = (await reader.get(url))["ETag"]
+        assert (await reader.get(url, HTTP_IF_NONE_MATCH=tag)).status_code == 304
+        tags.add(tag)
+    assert len(tags) == 4
 
 
 def test_all_of_the_resources_are_here() -> None:
