@@ -27,6 +27,8 @@ MORE_ADDRESSES = {
     "me": "me",
     "reports/density": "density-report",
     "reports/rightsizing": "rightsizing-report",
+    "placements/simulate": "placement-simulate",
+    "placements/repack": "placement-repack",
 }
 
 

@@ -15,7 +15,7 @@ from drf_spectacular.utils import (
     extend_schema_view,
 )
 
-from app.fleet import filters, report_schemas, serializers, validation
+from app.fleet import filters, placement_schemas, report_schemas, serializers, validation
 from app.fleet.history import RESOLUTIONS
 from app.fleet.ingest import MAX_SAMPLES
 from app.fleet.labelling import LabelChangeSerializer
@@ -34,7 +34,7 @@ from app.fleet.schema_parts import (
 )
 from app.rest.schemas import Whole
 
-__all__ = ["report_schemas"]  # its extensions are known once it is imported
+__all__ = ["placement_schemas", "report_schemas"]  # their extensions are known once imported
 
 
 def as_ecma(pattern: re.Pattern[str]) -> str:

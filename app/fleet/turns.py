@@ -21,3 +21,12 @@ async def in_turns(items: Iterable[T], *, turn_seconds: float = 0.005) -> AsyncI
         if perf_counter() - started >= turn_seconds:
             await asyncio.sleep(0)
             started = perf_counter()
+
+
+async def last_of(items: Iterable[T | None]) -> T:
+    """The last of the items, which is the result; those before it are None."""
+    last: T | None = None
+    async for item in in_turns(items):
+        last = item
+    assert last is not None
+    return last

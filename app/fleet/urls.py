@@ -3,6 +3,7 @@
 from django.urls import path
 
 from app.fleet.ingest import UsageViewSet
+from app.fleet.placement_views import RepackView, SimulateView
 from app.fleet.policy_views import PolicyViewSet
 from app.fleet.quotas import QuotaViewSet
 from app.fleet.reports import DensityReportView
@@ -45,6 +46,8 @@ urlpatterns = [
     path(
         "containers/<int:container_id>/usage/", UsageViewSet.as_view(LIST), name="container-usage"
     ),
+    path("placements/simulate/", SimulateView.as_view(), name="placement-simulate"),
+    path("placements/repack/", RepackView.as_view(), name="placement-repack"),
     path("reports/density/", DensityReportView.as_view(), name="density-report"),
     path("reports/rightsizing/", RightsizingReportView.as_view(), name="rightsizing-report"),
 ]

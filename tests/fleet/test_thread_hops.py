@@ -64,6 +64,8 @@ REQUESTS: list[tuple[str, str, str, Any, int]] = [
     ("reader", "get", "usage/?container={container}&since=2026-01-01T00:00:00Z", None, 200),
     ("agent", "post", "usage/", "samples", 201),
     ("agent", "post", "usage/?on_error=skip", [{}], 200),
+    ("reader", "post", "placements/simulate/", {"memory_reservation_bytes": 1}, 200),
+    ("reader", "post", "placements/repack/", {}, 200),
     ("reader", "get", "events/", None, 200),
     ("reader", "get", "events/{event}/", None, 200),
     ("reader", "get", "reports/density/", None, 200),
