@@ -18,8 +18,10 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: 
 from django.urls import get_resolver  # noqa: E402
 
 from app import db  # noqa: E402 - apps must be ready before anything of theirs is imported
+from app.ops.middleware import PROBES  # noqa: E402
 from app.rest.handlers import ASGIHandler  # noqa: E402
 from app.rest.lifespan import lifespan  # noqa: E402
+from app.rest.shedding import Shedding  # noqa: E402
 
 
 async def warm_up() -> None:
@@ -36,6 +38,10 @@ lifespan.on_startup(db.open)
 lifespan.on_shutdown(db.close)
 
 application: Any = ASGIHandler(lifespan)
+if settings.MAX_REQUESTS_UNDER_WAY:
+    application = Shedding(
+        application, limit=settings.MAX_REQUESTS_UNDER_WAY, exempt={*PROBES, "/metrics"}
+    )
 if settings.DEBUG:
     # The browsable API's style sheets and scripts; in production the API answers with JSON only.
     application = ASGIStaticFilesHandler(application)

@@ -124,6 +124,8 @@ LOGGING = {
     },
 }
 DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 0, minimum=0)  # not ready, yet serving, on SIGTERM
+# app.rest.shedding: what one worker takes at once; the surplus is a 503 at once. 0: no bound.
+MAX_REQUESTS_UNDER_WAY = env.integer("MAX_REQUESTS_UNDER_WAY", 500, minimum=0)
 STREAM_SECONDS = env.integer("STREAM_SECONDS", 3600, minimum=1)  # app.rest.streams: then anew
 METRICS = env.flag("METRICS")  # /metrics for Prometheus, to whoever reaches the port
 REQUEST_LOG = env.flag("REQUEST_LOG")  # one line of JSON for each request, by app.ops.middleware

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 
+from app.rest.shedding import counts
+
 BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 # Of `db.statistics()`, those that only ever grow; the others are what is so at the moment.
@@ -44,6 +46,8 @@ class Metrics:
         ]
         yield from _family("stowage_requests_total", "counter", by_status)
         yield from self._histogram("stowage_request_duration_seconds")
+        yield from _family("stowage_requests_under_way", "gauge", [("", counts.under_way)])
+        yield from _family("stowage_requests_shed_total", "counter", [("", counts.shed)])
         for name, value in pool.items():
             kind = "counter" if name in POOL_COUNTERS else "gauge"
             suffix = "_total" if kind == "counter" else ""

@@ -7,7 +7,7 @@ from typing import Any
 from load.bench.servers import Answer, Server
 from load.bench.works import SERIAL, Ask, Work
 
-SAMPLE = 5
+SAMPLE = 2
 """Requests of each work that are compared."""
 
 

@@ -2,6 +2,7 @@ import django_filters
 
 from app import db
 from app.rest import mixins, views, viewsets
+from app.rest.conditional import ConditionalMixin
 from app.rest.filters import FilterSet
 from app.rest.pagination import CursorPagination
 from app.rest.request import Request
@@ -15,7 +16,8 @@ class EmptyView(views.APIView):
         return Response({})
 
 
-class HostViewSet(viewsets.ModelViewSet):
+class HostViewSet(ConditionalMixin, viewsets.ModelViewSet):
+    version_field = "version"
     queryset = Host.objects.select_related("team").order_by("id")
     serializer_class = HostSerializer
     filterset_fields = ["name"]
