@@ -51,7 +51,7 @@ class DefaultContentNegotiation(drf.DefaultContentNegotiation):
         """DRF's, without the type of errors (`problems`): alone, it leaves the rest to the view."""
         tokens: list[str] = super().get_accept_list(request)
         kept = [token for token in tokens if not token.lower().startswith(_OF_ERRORS)]
-        return kept or ["*/*"]
+        return kept if kept or not tokens else ["*/*"]
 
 
 def check_accept(accept: str) -> None:
