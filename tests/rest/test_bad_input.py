@@ -169,14 +169,16 @@ async def test_broken_multipart_is_refused(client, body, parameters):
     assert response.status_code in (200, 400)
 
 
-@pytest.mark.parametrize("accept", ["image/png", "nonsense", "a/b/c", "text/plain;q=0"])
+@pytest.mark.parametrize(
+    "accept", ["image/png", "nonsense", "a/b/c", "text/plain;q=0", "a/b," * 2000]
+)
 async def test_what_nobody_renders_is_406_and_says_what_there_is(client, accept):
     response = await client.get("/hosts/", headers={"accept": accept})
     assert response.status_code == 406
     assert "application/json" in response.json()["detail"]
 
 
-@pytest.mark.parametrize("accept", ["a/b;q=x", "*/*;q=1.5", "*/*;q=-1", "*/*;q=", "a/b," * 2000])
+@pytest.mark.parametrize("accept", ["a/b;q=x", "*/*;q=1.5", "*/*;q=-1", "*/*;q="])
 async def test_accept_that_cannot_be_weighed_is_named(client, accept):
     response = await client.get("/hosts/", headers={"accept": accept})
     assert (response.status_code, list(response.json())) == (400, ["Accept"])
