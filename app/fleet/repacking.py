@@ -21,6 +21,9 @@ from typing import NamedTuple
 from app.fleet.packing import Size, dominant_share, fits, fullest_subset, lower_bound
 from app.fleet.placements import Berth, Cargo
 
+MOST_PASSES = 30
+"""How often what waits for room is gone through: each pass looks at every container."""
+
 
 class Move(NamedTuple):
     """`frees`: it was the last one on the host that it left."""
@@ -225,7 +228,9 @@ def _pack_anew(plan: Plan, max_moves: int) -> Iterator[None]:
     yield from _find_targets(list(plan.before.values()), targets)
     where = {pk: berth for berth in plan.after.values() for pk in berth.cargo}
     pending = [pk for pk, target in targets.items() if where[pk].id != target]
-    while pending and len(plan.moves) < max_moves:
+    for _ in range(MOST_PASSES):
+        if not pending or len(plan.moves) >= max_moves:
+            return
         waiting = []
         for pk in pending:
             source, target = where[pk], plan.after[targets[pk]]
