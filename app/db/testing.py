@@ -33,7 +33,19 @@ def django_db_setup(
     yield
     if not django_db_keepdb:
         with django_db_blocker.unblock():
+            _end_other_sessions()
             teardown_databases(made, 0)
+
+
+def _end_other_sessions() -> None:
+    """A thread that a test went through keeps a connection of its own, which nobody else can close;
+    a database in use can't be dropped.
+    """
+    with connections["default"].cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

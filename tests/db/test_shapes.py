@@ -357,6 +357,7 @@ async def test_number_of_shapes_is_bounded(shelf, monkeypatch):
     assert len(shapes._statements) == 5
 
 
+@pytest.mark.blocks("it collects garbage, of all that the tests before it left")
 async def test_no_value_is_kept(shelf):
     """What a shape keeps alive are fields and models: a value may be a secret, or large."""
     import gc
