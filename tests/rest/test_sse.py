@@ -188,6 +188,7 @@ class TestStreams:
         response = await client.head("/counted/")
         assert (response.status_code, response.content) == (200, b"")
 
+    @pytest.mark.packages  # timing of a real socket: run apart, by make test-adversity
     async def test_nothing_of_the_request_is_left_while_events_are_sent(self, client):
         async with client.stream("GET", "/shared/") as (_, chunks):
             await anext(chunks)
@@ -240,6 +241,7 @@ class TestStreams:
 
 
 @pytest.mark.asyncio
+@pytest.mark.packages  # timing of a real socket: run apart, by make test-adversity
 class TestSlowReaders:
     async def test_client_that_stops_reading_is_cut_off_while_others_go_on(self, client, caplog):
         """Its buffers fill up, then its channel: it costs no more than that."""
