@@ -6,7 +6,7 @@
     python -m load.bench --stacks handwritten,stowage --work empty,detail,list
 
 Starts everything that it needs on loopback, and stops it. Keeps what it makes in var/bench/:
-the table (results.md), its figures (results.json) and the chart (results.svg).
+the table (results.md) and its figures (results.json).
 """
 
 import argparse
