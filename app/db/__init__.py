@@ -3,11 +3,12 @@
 from typing import Any
 
 from app.db.connections import close_pool as close
-from app.db.connections import existing_pool, open_pool
+from app.db.connections import existing_pool, let_go, open_pool
 from app.db.copying import copy_in, copy_out
 from app.db.notifications import Notification, listen, notify
 from app.db.plans import Marker, Plan, PlanCache
 from app.db.querysets import QuerySet
+from app.db.rehearsals import rehearsal
 from app.db.statements import execute, fetch
 from app.db.transactions import atomic, on_commit, retry, run
 
@@ -39,11 +40,13 @@ __all__ = [
     "copy_out",
     "execute",
     "fetch",
+    "let_go",
     "listen",
     "notify",
     "objects",
     "on_commit",
     "open",
+    "rehearsal",
     "retry",
     "run",
     "statistics",

@@ -17,14 +17,21 @@ Rules:
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from app.loops import running_loop
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+#: Work on rows or values after which `Stretch` lets other tasks run.
+STRETCH_SECONDS = 0.002
 
 
 class Bridge(greenlet):
@@ -52,10 +59,16 @@ _idle = _Idle()
 IDLE_BRIDGES = 32
 
 
-def _serve(function: Any, args: Any, kwargs: Any) -> None:
-    """The body of a bridge: run one function after another."""
+def _serve() -> None:
+    """The body of a bridge: run one function after another. It is begun without one, for what it is
+    begun with it holds as long as it lives.
+    """
     bridge = getcurrent()
+    outcome: Any = None
     while True:
+        assert bridge.parent is not None
+        function, args, kwargs = bridge.parent.switch(outcome)
+        outcome = None
         try:
             outcome = Outcome(function(*args, **kwargs), None)
         except GreenletExit:
@@ -63,9 +76,6 @@ def _serve(function: Any, args: Any, kwargs: Any) -> None:
         except BaseException as error:  # noqa: BLE001 - raised again by run()
             outcome = Outcome(None, error)
         function = args = kwargs = None
-        assert bridge.parent is not None
-        function, args, kwargs = bridge.parent.switch(outcome)
-        outcome = None  # type: ignore[assignment]
 
 
 async def run(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -74,12 +84,11 @@ async def run(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) ->
     if _idle.bridges:
         bridge = _idle.bridges.pop()
         bridge.parent = driver
-        bridge.gr_context = driver.gr_context
-        result = bridge.switch((function, args, kwargs))
     else:
         bridge = Bridge(_serve, driver)
-        bridge.gr_context = driver.gr_context
-        result = bridge.switch(function, args, kwargs)
+        bridge.switch()
+    bridge.gr_context = driver.gr_context
+    result = bridge.switch((function, args, kwargs))
     while type(result) is not Outcome:
         try:
             value = await result
@@ -90,12 +99,18 @@ async def run(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) ->
     bridge.gr_context = None
     if len(_idle.bridges) < IDLE_BRIDGES:
         _idle.bridges.append(bridge)
-    if result.error is not None:
+    else:
+        bridge.throw()  # ends it: its own stack holds it
+    returned, raised = result.value, result.error
+    # The stack still holds it where it waits for its next function, which no garbage collection
+    # can see: an error, whose traceback leads back to that stack, would never be freed.
+    result.value = result.error = None
+    if raised is not None:
         try:
-            raise result.error
+            raise raised
         finally:
-            del result
-    return result.value  # type: ignore[no-any-return]
+            del raised
+    return returned  # type: ignore[no-any-return]
 
 
 def wait(awaitable: Awaitable[R]) -> R:
@@ -106,6 +121,23 @@ def wait(awaitable: Awaitable[R]) -> R:
     return bridge.parent.switch(awaitable)  # type: ignore[no-any-return]
 
 
+class Stretch:
+    """Long work inside `run()`: `pause()`, called at each step of it, gives the loop a turn
+    whenever `STRETCH_SECONDS` have passed. Elsewhere there is no loop to give one to.
+    """
+
+    __slots__ = ("until",)
+
+    def __init__(self) -> None:
+        self.until = time.perf_counter() + STRETCH_SECONDS
+
+    def pause(self) -> None:
+        if time.perf_counter() > self.until:
+            if is_bridged():
+                wait(asyncio.sleep(0))
+            self.until = time.perf_counter() + STRETCH_SECONDS
+
+
 def is_bridged() -> bool:
     """True inside `run()`, where waiting does not block."""
     return isinstance(getcurrent(), Bridge)
@@ -113,7 +145,7 @@ def is_bridged() -> bool:
 
 def is_on_loop() -> bool:
     """True where a synchronous query would block the event loop."""
-    return asyncio._get_running_loop() is not None and not isinstance(getcurrent(), Bridge)
+    return running_loop() is not None and not isinstance(getcurrent(), Bridge)
 
 
 def refuse_on_loop(what: str, remedy: str) -> None:
@@ -122,4 +154,4 @@ def refuse_on_loop(what: str, remedy: str) -> None:
         raise SynchronousOnlyOperation(f"{what} would block the event loop. {remedy}")
 
 
-__all__ = ["Bridge", "is_bridged", "is_on_loop", "refuse_on_loop", "run", "wait"]
+__all__ = ["Bridge", "Stretch", "is_bridged", "is_on_loop", "refuse_on_loop", "run", "wait"]

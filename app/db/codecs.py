@@ -9,6 +9,8 @@ infers its type. Values of types that are not in the table go through psycopg's 
 that the server casts.
 
 From the server: asyncpg's binary decoders, except where their result differs from psycopg's.
+
+psycopg itself is imported when a value needs it (`adapters.py`): ranges, hstore, nested arrays.
 """
 
 import datetime
@@ -18,22 +20,13 @@ import json
 import re
 import uuid
 import zoneinfo
-from collections.abc import Callable
-from functools import lru_cache
-from types import SimpleNamespace
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import asyncpg
 import orjson
-import psycopg
-from django.db.backends.postgresql.psycopg_any import get_adapters_template
-from psycopg.adapt import PyFormat, Transformer
-from psycopg.postgres import types as builtin_types
-from psycopg.types.hstore import HstoreLoader
-from psycopg.types.json import Json, Jsonb
-from psycopg.types.multirange import Multirange
-from psycopg.types.numeric import Float4, Float8, Int2, Int4, Int8, IntNumeric, Oid
-from psycopg.types.range import Range
+
+from app.db.dialects import Binary, Jsonb, numeric
 
 Parameter: TypeAlias = tuple[str, Any]
 
@@ -83,7 +76,8 @@ def _describe_time(value: datetime.time) -> Parameter:
     return ("time" if value.tzinfo is None else "timetz"), value
 
 
-def _json_text(value: Any) -> str:
+def json_text(value: Any) -> str:
+    """What a wrapper of JSON holds, as text."""
     dumps = value.dumps or json.dumps
     text = dumps(value.obj)
     return text.decode() if isinstance(text, bytes) else text
@@ -93,19 +87,31 @@ def _describe_list(value: list[Any]) -> Parameter:
     """A list of one simple type is sent as an array of it; any other by psycopg's dumper."""
     kinds = {type(item) for item in value}
     kinds.discard(type(None))
+    if not kinds:
+        return "", value  # of whatever type the server expects
     if len(kinds) == 1:
-        kind = kinds.pop()
-        if kind is str:
-            return "", value
-        if kind is dict:
-            texts = [None if item is None else _hstore_text(item) for item in value]
-            return "text[]::hstore[]", texts
-        if kind in ARRAYS:
-            cast = ARRAYS[kind]
-            return f"{cast}[]", value
-        if kind is int and all(item is None or -INT4 <= item < INT4 for item in value):
-            return "int4[]", value
+        return _describe_list_of(kinds.pop(), value)
     return _describe_other(value)
+
+
+def _describe_list_of(kind: type, value: list[Any]) -> Parameter:
+    if kind in ARRAYS:
+        cast = ARRAYS[kind]
+        return f"{cast}[]" if cast else "", value
+    if kind in ARRAYS_OF_TEXT:
+        cast, write = ARRAYS_OF_TEXT[kind]
+        return f"text[]::{cast}[]", [None if item is None else write(item) for item in value]
+    if kind is int and all(item is None or -INT4 <= item < INT4 for item in value):
+        return "int4[]", value
+    if kind is datetime.datetime and all(map(_is_plain_moment, value)):
+        return "timestamptz[]", value
+    if issubclass(kind, str):  # choices
+        return "", [None if item is None else str.__str__(item) for item in value]
+    return _describe_other(value)
+
+
+def _is_plain_moment(value: datetime.datetime | None) -> bool:
+    return value is None or (value.tzinfo is not None and value.year not in EDGE_YEARS)
 
 
 def _hstore_text(value: dict[Any, Any]) -> str:
@@ -126,14 +132,14 @@ RULES: dict[type, Callable[[Any], Parameter]] = {
     str: _plain(""),
     bool: _plain("bool"),
     int: _describe_int,
-    Int2: _describe_int2,
-    Int4: _describe_int,
-    Int8: _plain("int8", int),
-    IntNumeric: _plain("numeric", decimal.Decimal),
-    Oid: _plain("oid", int),
+    numeric.Int2: _describe_int2,
+    numeric.Int4: _describe_int,
+    numeric.Int8: _plain("int8", int),
+    numeric.IntNumeric: _plain("numeric", decimal.Decimal),
+    numeric.Oid: _plain("oid", int),
     float: _plain("float8"),
-    Float8: _plain("float8", float),
-    Float4: _plain("float4", float),
+    numeric.Float8: _plain("float8", float),
+    numeric.Float4: _plain("float4", float),
     decimal.Decimal: _plain("numeric"),
     datetime.datetime: _describe_datetime,
     datetime.date: _describe_date,
@@ -143,65 +149,58 @@ RULES: dict[type, Callable[[Any], Parameter]] = {
     bytes: _plain("bytea"),
     bytearray: _plain("bytea", bytes),
     memoryview: _plain("bytea", bytes),
-    Jsonb: _plain("jsonb", _json_text),
-    Json: _plain("json", _json_text),
+    Jsonb: _plain("jsonb", json_text),
     ipaddress.IPv4Address: _plain("inet", str),
     ipaddress.IPv6Address: _plain("inet", str),
-    psycopg.Binary: _plain("bytea", lambda value: bytes(value.obj)),
+    Binary: _plain("bytea", lambda value: bytes(value.obj)),
     dict: _plain("text::hstore", _hstore_text),
     list: _describe_list,
 }
 
+#: Types whose lists asyncpg takes as they are, with the cast; text needs none.
 ARRAYS: dict[type, str] = {
+    str: "",
     bool: "bool",
-    Int2: "int2",
-    Int4: "int4",
-    Int8: "int8",
+    numeric.Int2: "int2",
+    numeric.Int4: "int4",
+    numeric.Int8: "int8",
     float: "float8",
     decimal.Decimal: "numeric",
     uuid.UUID: "uuid",
 }
 
+#: Types whose items are sent as text, and cast by the server.
+ARRAYS_OF_TEXT: dict[type, tuple[str, Callable[[Any], str]]] = {
+    dict: ("hstore", _hstore_text),
+    Jsonb: ("jsonb", json_text),
+}
 
-@lru_cache(maxsize=8)
-def _context(use_tz: bool, timezone: datetime.tzinfo | None) -> Any:
-    return SimpleNamespace(adapters=get_adapters_template(use_tz, timezone), connection=None)
 
+def _adapters() -> Any:
+    """psycopg's part of the work, which few processes need: see the module."""
+    from app.db import adapters
 
-def psycopg_context() -> Any:
-    """psycopg's adapters as Django configures them, without a connection."""
-    return _context(True, datetime.UTC)
+    return adapters
 
 
 def _describe_other(value: Any) -> Parameter:
-    """Whatever psycopg can dump, as text; the server casts it to the type that psycopg names."""
-    transformer = Transformer(psycopg_context())
-    dumper = transformer.get_dumper(value, PyFormat.TEXT)
-    dumped = dumper.dump(value)
-    text = None if dumped is None else bytes(dumped).decode()
-    name = type_name(dumper.oid)
-    return (f"text::{name}" if name else ""), text
-
-
-@lru_cache(maxsize=1024)
-def type_name(oid: int) -> str:
-    """The name of a built-in type, '' for none (psycopg's unknown)."""
-    info = builtin_types.get(oid) if oid else None
-    if info is None or info.name == "text":
-        return ""
-    return f"{info.name}[]" if info.array_oid == oid else info.name
-
-
-def _load_as_psycopg(oid: int) -> Callable[[str], Any]:
-    """psycopg's loader of a type, for asyncpg: text in, value out."""
-    loader = Transformer(psycopg_context()).get_loader(oid, 0)  # type: ignore[arg-type]
-    return lambda text: loader.load(text.encode())
+    """By a rule that came with psycopg, else as psycopg dumps it. Choices of text are text."""
+    if isinstance(value, str):
+        return "", str.__str__(value)
+    adapters = _adapters()
+    rule = adapters.RULES.get(type(value), adapters.describe)
+    parameter: Parameter = rule(value)
+    return parameter
 
 
 def literal(value: Any) -> str:
     """A value as psycopg writes it in a literal."""
-    dumped = Transformer(psycopg_context()).get_dumper(value, PyFormat.TEXT).dump(value)
-    return "" if dumped is None else bytes(dumped).decode()
+    if type(value) is str:
+        return value
+    if type(value) in {float, int}:
+        return str(value)
+    text: str = _adapters().literal(value)
+    return text
 
 
 #: A number that orjson may read otherwise than Python: too large for 64 bits.
@@ -213,6 +212,22 @@ def load_json(text: str) -> Any:
     return json.loads(text) if LONG_NUMBER.search(text) else orjson.loads(text)
 
 
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+
+
+def load_json_column(texts: Sequence[str | None]) -> list[Any]:
+    """`load_json` of each text, None of None, in one go."""
+    try:
+        joined = ",".join(texts)  # type: ignore[arg-type]
+    except TypeError:
+        joined = ",".join(["null" if text is None else text for text in texts])
+    data = f"[{joined}]".encode()
+    if b"0" * 17 in data.translate(_DIGITS):
+        return [None if text is None else load_json(text) for text in texts]
+    loaded: list[Any] = orjson.loads(data)
+    return loaded
+
+
 def _decode_uuid(data: bytes) -> uuid.UUID:
     return uuid.UUID(bytes=bytes(data))
 
@@ -221,7 +236,8 @@ def _encode_uuid(value: Any) -> bytes:
     return value.bytes if isinstance(value, uuid.UUID) else uuid.UUID(str(value)).bytes
 
 
-AS_PSYCOPG = ("json", "float4")
+#: Types that asyncpg reads otherwise than psycopg, each with the reader of its text.
+READERS: dict[str, Callable[[str], Any]] = {"json": json.loads, "float4": float}
 AS_TEXT = (
     "inet",
     "cidr",
@@ -238,31 +254,21 @@ AS_TEXT = (
 
 
 def _load_range(value: Any) -> Any:
-    """asyncpg's Range as psycopg's, which is Django's."""
-    if isinstance(value, list):  # an array, or a multirange
-        return [_load_range(item) for item in value]
-    if value is None:
-        return None
-    if value.isempty:
-        return Range(empty=True)
-    bounds = ("[" if value.lower_inc else "(") + ("]" if value.upper_inc else ")")
-    return Range(value.lower, value.upper, bounds)
+    return _adapters().load_range(value)
+
+
+def _load_multirange(value: Any) -> Any:
+    return _adapters().load_multirange(value)
 
 
 def _load_hstore(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_load_hstore(item) for item in value]
-    return None if value is None else HstoreLoader(0).load(value.encode())
+    return _adapters().load_hstore(value)
 
 
 def _load_char(value: Any) -> Any:
     if isinstance(value, list):
         return [_load_char(item) for item in value]
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _load_multirange(value: Any) -> Any:
-    return None if value is None else Multirange(_load_range(value))
 
 
 def column_loaders(attributes: Any) -> list[tuple[int, Callable[[Any], Any]]]:
@@ -347,16 +353,10 @@ async def configure(
         await connection.set_type_codec(
             name, schema="pg_catalog", encoder=str, decoder=str, format="text"
         )
-    for name in AS_PSYCOPG:
-        info = builtin_types.get(name)
-        if info is not None:
-            await connection.set_type_codec(
-                name,
-                schema="pg_catalog",
-                encoder=literal,
-                decoder=_load_as_psycopg(info.oid),
-                format="text",
-            )
+    for name, read in READERS.items():
+        await connection.set_type_codec(
+            name, schema="pg_catalog", encoder=literal, decoder=read, format="text"
+        )
 
 
 __all__ = [
@@ -365,9 +365,9 @@ __all__ = [
     "configure",
     "configure_time_zone",
     "describe",
+    "json_text",
     "literal",
     "load_json",
+    "load_json_column",
     "load_rows",
-    "psycopg_context",
-    "type_name",
 ]

@@ -21,13 +21,14 @@ from typing import Any
 import asyncpg
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, NotSupportedError, connections
-from django.db.backends.postgresql import base, features, operations
 from django.db.utils import ProgrammingError
 
 from app.db import bridges, links, logs, pools, shapes
 from app.db.cursors import Cursor, ServerCursor
+from app.db.dialects import base, features, operations
 from app.db.errors import raise_translated, translated
 from app.db.placeholders import bind
+from app.loops import running_loop
 
 
 class Features(features.DatabaseFeatures):
@@ -35,6 +36,8 @@ class Features(features.DatabaseFeatures):
 
 
 class Operations(operations.DatabaseOperations):
+    compiler_module = "app.db.compilers"
+
     def compose_sql(self, sql: str, params: Any) -> str:
         return logs.compose(sql, params)
 
@@ -262,14 +265,14 @@ _session: ContextVar[DatabaseWrapper | None] = ContextVar("app.db.session", defa
 def current_pool() -> pools.Pool:
     """The pool of the running loop; made on first use. Raises InterfaceError when it is closed."""
     pool = _pool
-    if pool is not None and pool.loop is asyncio.get_running_loop() and not pool.is_closed:
+    if pool is not None and pool.loop is running_loop() and not pool.is_closed:
         return pool
     return _new_pool(pool)
 
 
 def _new_pool(pool: pools.Pool | None) -> pools.Pool:
     if pool is not None:
-        if pool.loop is asyncio.get_running_loop():
+        if pool.loop is running_loop():
             raise InterfaceError(
                 "The pool is closed. Call `await db.open()` before the next query."
             )
@@ -283,7 +286,7 @@ def _new_pool(pool: pools.Pool | None) -> pools.Pool:
 def open_pool() -> pools.Pool:
     """Make the pool of this loop, unless there is one."""
     global _pool  # noqa: PLW0603 - one pool for the process, like Django's connections
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     if _pool is None or _pool.is_closed or _pool.loop is not loop:
         limits = pools.Limits.from_settings()
         logs.slow_query_seconds = limits.slow_query_seconds
@@ -296,7 +299,7 @@ async def close_pool() -> None:
     """Close the pool, if there is one. Raises InterfaceError in a loop other than its own."""
     if _pool is None or _pool.loop.is_closed():
         return
-    if _pool.loop is not asyncio.get_running_loop():
+    if _pool.loop is not running_loop():
         raise InterfaceError(
             "The pool belongs to another event loop. Call `await db.close()` in that loop."
         )
@@ -341,6 +344,15 @@ def current_wrapper() -> DatabaseWrapper:
     return connections[DEFAULT_DB_ALIAS]  # type: ignore[return-value]
 
 
+def let_go() -> None:
+    """Drop what this task's finished calls have left with Django: a wrapper of some kilobytes, made
+    anew when one is needed. For a task that goes on for long without the database.
+    """
+    if current_session() is None:
+        with contextlib.suppress(AttributeError):
+            del connections[DEFAULT_DB_ALIAS]
+
+
 def current_session() -> DatabaseWrapper | None:
     """The wrapper of the transaction that this task is in."""
     session = _session.get()
@@ -354,6 +366,7 @@ __all__ = [
     "current_session",
     "current_wrapper",
     "existing_pool",
+    "let_go",
     "new_wrapper",
     "open_pool",
     "require_default",

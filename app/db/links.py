@@ -169,8 +169,11 @@ class Link:
         """Run SQL without parameters, unprepared: BEGIN, COMMIT, SAVEPOINT. Raises TimeoutError
         when it takes longer than `seconds`.
         """
-        async with asyncio.timeout(seconds):
+        if seconds is None:
             await self.raw.execute(sql)
+        else:
+            async with asyncio.timeout(seconds):
+                await self.raw.execute(sql)
         self.is_unfinished = False
 
 

@@ -2,7 +2,6 @@
 asyncpg.
 """
 
-import asyncio
 from typing import Any
 
 from django.db import models as stock
@@ -13,6 +12,7 @@ from app.db import bridges
 from app.db.querysets import Manager, QuerySet, RawQuerySet, awaitable
 from app.db.relations import awaited_descriptor
 from app.db.transactions import run
+from app.loops import running_loop
 
 
 class ModelBase(stock_base.ModelBase):
@@ -45,19 +45,19 @@ class Model(stock.Model, metaclass=ModelBase):  # type: ignore[no-redef]
         abstract = True
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        if asyncio._get_running_loop() is not None:
+        if running_loop() is not None:
             _refuse(self, "save")
         super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> Any:
-        if asyncio._get_running_loop() is not None:
+        if running_loop() is not None:
             _refuse(self, "delete")
         return super().delete(*args, **kwargs)
 
     def refresh_from_db(
         self, using: Any = None, fields: Any = None, from_queryset: Any = None
     ) -> None:
-        if asyncio._get_running_loop() is not None:
+        if running_loop() is not None:
             names = f"fields={list(fields)!r}" if fields else ""
             bridges.refuse_on_loop(
                 f"{type(self).__name__}: loading {', '.join(fields or ['its fields'])}",

@@ -7,7 +7,7 @@ reads anew what it follows.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +40,15 @@ async def notify(channel: str, payload: str = "") -> None:
 
 
 async def listen(
-    *channels: str, heartbeat_seconds: float = HEARTBEAT_SECONDS
+    *channels: str,
+    heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    on_ready: Callable[[], None] | None = None,
 ) -> AsyncIterator[Notification]:
     """Messages on `channels`, for as long as it is iterated. Survives a lost connection.
 
-    When nothing was heard for `heartbeat_seconds` the server is asked whether it is still there.
-    Raises UnreachableError when it isn't at the start.
+    `on_ready` is called once it listens: what was sent before is not heard, so whoever follows
+    something reads it then. When nothing was heard for `heartbeat_seconds` the server is asked
+    whether it is still there. Raises UnreachableError when it isn't at the start.
     """
     entry, limits = pools.database_entry(), pools.Limits.from_settings()
     if limits.transaction_pooling:
@@ -58,6 +61,8 @@ async def listen(
     except FAILURES as error:
         raise pools.refusal(error, entry, limits) from error
     try:
+        if on_ready is not None:
+            on_ready()
         while True:
             notification = await _next(raw, inbox, heartbeat_seconds)
             if notification is None:

@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from psycopg.types.numeric import Int8
-
 from app.db.codecs import Parameter, describe
+from app.db.dialects import numeric
 
 _TOKEN = re.compile(r"%(.?)", re.DOTALL)
 
@@ -53,12 +52,12 @@ def _bind_page(sql: str, params: Any) -> tuple[str, Any]:
     if offset is not None:
         return f"{sql[: match.start()]} LIMIT %s OFFSET %s", [
             *params,
-            Int8(int(limit)),
-            Int8(int(offset)),
+            numeric.Int8(int(limit)),
+            numeric.Int8(int(offset)),
         ]
     if limit in _FEW:
         return sql, params
-    return f"{sql[: match.start()]} LIMIT %s", [*params, Int8(int(limit))]
+    return f"{sql[: match.start()]} LIMIT %s", [*params, numeric.Int8(int(limit))]
 
 
 def _positional(sql: str, params: Mapping[str, Any]) -> tuple[str, list[Any]]:

@@ -13,7 +13,6 @@ A `PlanCache` keeps the plans of shapes that are only known at run time (a view'
 ordering), the most recently used ones.
 """
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -21,11 +20,11 @@ from typing import Any
 from django.core.exceptions import EmptyResultSet
 from django.db.models import Expression
 
-from app.db import codecs, logs
-from app.db.connections import current_pool, current_session, new_wrapper, require_default
-from app.db.errors import raise_translated
+from app.db import codecs
+from app.db.arguments import fetch, preparer
+from app.db.connections import current_session, new_wrapper, require_default
 from app.db.placeholders import bind
-from app.db.rows import Builder, make_builder, make_converter
+from app.db.rows import Builder, json_places, make_builder, make_converter
 from app.db.transactions import run
 
 
@@ -94,8 +93,11 @@ class Plan:
             self._bind(sql, list(params), limit, offset)
         self._builder: Builder = make_builder(queryset, self._compiler)
         self._convert = make_converter(self._compiler)
+        #: Where `fetch()` gives JSON as its text, for `load_json`, and else what `rows()` gives;
+        #: None where it gives other values otherwise.
+        self.json_places = json_places(self._compiler)
         self.markers = frozenset(marker.name for _, marker in self._slots)
-        self._prepare = [(n, m.name, _preparer(m, wrapper)) for n, m in self._slots]
+        self._prepare = [(n, m.name, preparer(m.prepared_by, wrapper)) for n, m in self._slots]
 
     def _bind(self, sql: str, params: list[Any], limit: Any, offset: Any) -> None:
         for word, value in (("LIMIT", limit), ("OFFSET", offset)):
@@ -121,6 +123,8 @@ class Plan:
     async def rows(self, **values: Any) -> list[Any]:
         """The rows with each value as Django would give it, by position; no instances."""
         return list(self._convert(await self._rows(values)))
+
+    load_json = staticmethod(codecs.load_json_column)
 
     async def instances(self, **values: Any) -> list[Any]:
         """What iterating the QuerySet gives: instances, dicts or tuples."""
@@ -156,28 +160,11 @@ class Plan:
         session = current_session()
         if session is not None:
             return await run(self._run_in, session, arguments)
-        pool = current_pool()
-        link = pool.take() or await pool.acquire()
-        start = time.monotonic()
-        try:
-            return await link.fetch(self.sql, arguments)
-        except Exception as error:
-            raise_translated(error)
-            raise
-        finally:
-            pool.release(link)
-            logs.record_plan(self.sql, arguments, time.monotonic() - start)
+        return await fetch(self.sql, arguments)
 
     def _run_in(self, session: Any, arguments: list[Any]) -> list[Any]:
         rows: list[Any] = session.perform_bound(self.sql, arguments)
         return rows
-
-
-def _preparer(marker: Marker, wrapper: Any) -> Callable[[Any], Any]:
-    field = marker.prepared_by
-    if field is None:
-        return lambda value: codecs.describe(value)[1]
-    return lambda value: codecs.describe(field.get_db_prep_value(value, wrapper, prepared=False))[1]
 
 
 class PlanCache:

@@ -26,6 +26,12 @@ from app.db.errors import UnreachableError
 from app.db.links import CLIENT_ERRORS, Link, Result, hang_up, is_cancelling
 
 
+def _give_up(waiter: "asyncio.Future[Link | None]") -> None:
+    """Its time in line is over. (A timer by itself: `asyncio.timeout` asks for loop and task.)"""
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
+
+
 class Pool:
     """Connections to the default database. `acquire()` and `release()` are the whole of it."""
 
@@ -139,9 +145,9 @@ class Pool:
         self.waits += 1
         waiter: asyncio.Future[Link | None] = self.loop.create_future()
         self._waiters.append(waiter)
+        timer = self.loop.call_later(self.limits.wait_seconds, _give_up, waiter)
         try:
-            async with asyncio.timeout(self.limits.wait_seconds):
-                link = await waiter
+            link = await waiter
         except BaseException as error:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self._pass_on(waiter.result())
@@ -154,6 +160,8 @@ class Pool:
                     f"{self.limits.wait_seconds:g} s. Raise DATABASE_POOL['max_size']."
                 ) from error
             raise
+        finally:
+            timer.cancel()
         if link is not None and link.raw.is_closed():  # lost on the way here: its room is left
             self.lost += 1
             link = None

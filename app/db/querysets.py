@@ -4,22 +4,24 @@ Each synchronous method refuses to run on the event loop and names its awaitable
 calls its synchronous twin through the bridge, so an override of either is respected.
 """
 
-import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import wraps
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
+from django.db import connections
 from django.db import models as stock
 from django.db.models import manager as stock_managers
 from django.db.models import query as stock_queries
 
-from app.db import bridges
+from app.db import bridges, bulk_updates, deletions
 from app.db.connections import require_default
+from app.db.insertions import Writer, writer_of
 from app.db.plans import Marker, Plan
 from app.db.rows import InstanceIterable
 from app.db.transactions import reading, run
+from app.loops import running_loop
 
 _M = TypeVar("_M", bound=stock.Model)
 
@@ -53,7 +55,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if asyncio._get_running_loop() is not None:
+        if running_loop() is not None:
             bridges.refuse_on_loop(_described(self, f".{name}()"), f"Write `await ….a{name}()`.")
         return function(self, *args, **kwargs)
 
@@ -92,7 +94,7 @@ class AsyncAccess:
         if self._result_cache is None or (
             self._prefetch_related_lookups and not self._prefetch_done
         ):
-            if asyncio._get_running_loop() is not None:
+            if running_loop() is not None:
                 bridges.refuse_on_loop(
                     _described(self, ""), "Write `async for` or `[… async for … in queryset]`."
                 )
@@ -116,7 +118,7 @@ class RawQuerySet(AsyncAccess, stock_queries.RawQuerySet):
     """`Model.objects.raw()`, iterated with `async for`."""
 
     def iterator(self) -> Any:
-        if asyncio._get_running_loop() is not None:
+        if running_loop() is not None:
             bridges.refuse_on_loop(_described(self, ".iterator()"), "Write `async for`.")
         return super().iterator()
 
@@ -158,6 +160,14 @@ class QuerySet(AsyncAccess, stock.QuerySet[_M, _M], Generic[_M]):
         """This QuerySet, compiled to be run with other values (`plans.Plan`)."""
         return Plan(self, limit=limit, offset=offset)
 
+    def writer(self) -> Writer | None:
+        """Writes new rows of this model without instances; None where somebody takes part in
+        saving them (`insertions.Writer`).
+        """
+        from app.db.models import Model
+
+        return writer_of(self, QuerySet, Model)
+
     def raw(  # type: ignore[override]
         self, raw_query: str, params: Any = (), translations: Any = None, using: Any = None
     ) -> Any:
@@ -165,8 +175,24 @@ class QuerySet(AsyncAccess, stock.QuerySet[_M, _M], Generic[_M]):
         queryset.__class__ = RawQuerySet
         return queryset
 
+    def bulk_update(self, objs: Any, fields: Iterable[str], batch_size: int | None = None) -> int:
+        """Django's, by a statement that is made in little time (`bulk_updates`)."""
+        objs, fields = tuple(objs), list(fields)
+        self._for_write = True
+        connection: Any = connections[self.db]
+        is_own = type(self).update is QuerySet.update and getattr(connection, "keeps_shapes", False)
+        plan = bulk_updates.plan_of(self, fields, connection) if is_own and len(objs) > 1 else None
+        rows = None if plan is None else bulk_updates.rows_of(plan, objs, connection)
+        size = len(objs) if batch_size is None else batch_size
+        if plan is None or rows is None or size <= 0:
+            return super().bulk_update(objs, fields, batch_size)
+        return plan.run(rows, size, connection)
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        return deletions.delete(self)
+
     def iterator(self, chunk_size: int | None = None) -> Any:
-        if asyncio._get_running_loop() is not None:
+        if running_loop() is not None:
             bridges.refuse_on_loop(
                 _described(self, ".iterator()"), "Write `async for … in ….aiterator()`."
             )
@@ -196,7 +222,7 @@ async def _iterate_in_chunks(queryset: Any, chunk_size: int) -> AsyncIterator[An
 
 
 for _name in TWINS:
-    setattr(QuerySet, _name, guarded(getattr(stock.QuerySet, _name)))
+    setattr(QuerySet, _name, guarded(getattr(QuerySet, _name)))
     setattr(QuerySet, f"a{_name}", awaitable(_name))
 for _attribute in ("alters_data", "queryset_only"):
     for _name in TWINS:

@@ -25,7 +25,7 @@ from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
 from django.db.models.utils import create_namedtuple_class
 
-from app.db import codecs, shapes
+from app.db import bridges, codecs, shapes
 
 
 class InstanceIterable(ModelIterable):
@@ -39,6 +39,18 @@ class InstanceIterable(ModelIterable):
         return _with_known(found, known) if known else found
 
 
+STRETCH_ROWS = 64
+
+
+def _in_stretches(make: Callable[[Any], Any], rows: Any) -> Iterator[Any]:
+    """`map(make, rows)`; other tasks have their turn in between."""
+    stretch = bridges.Stretch()
+    for number, row in enumerate(rows):
+        if number % STRETCH_ROWS == 0:
+            stretch.pause()
+        yield make(row)
+
+
 def _instances(iterable: Any) -> Iterator[Any]:
     queryset = iterable.queryset
     if not iterable.chunked_fetch:
@@ -47,12 +59,15 @@ def _instances(iterable: Any) -> Iterator[Any]:
             found = shapes.statement_of(queryset, connection, _instance_maker)
             if found is not None:
                 statement, sql, params = found
-                return statement.instances(_fetched(connection, sql, params), connection)
+                rows = _fetched(connection, sql, params)
+                if len(rows) <= STRETCH_ROWS:
+                    return statement.instances(rows, connection)
+                return _in_stretches(statement.make, statement.converted(rows, connection))
     compiler = queryset.query.get_compiler(using=queryset.db)
     results = compiler.execute_sql(
         chunked_fetch=iterable.chunked_fetch, chunk_size=iterable.chunk_size
     )
-    return map(_instance_maker(queryset, compiler), compiler.results_iter(results))
+    return _in_stretches(_instance_maker(queryset, compiler), compiler.results_iter(results))
 
 
 def _fetched(connection: Any, sql: str, params: list[Any]) -> Any:
@@ -98,11 +113,10 @@ def make_converter(compiler: Any) -> Callable[[Any], Any]:
     """Django's converters (`from_db_value`), where a column has any."""
     if not compiler.select:
         return lambda rows: rows
-    expressions = [entry[0] for entry in compiler.select[: compiler.col_count]]
-    converters = compiler.get_converters(expressions)
-    has_composites = compiler.has_composite_fields(expressions)
-    if converters and not has_composites and all(map(_is_json, expressions_of(converters))):
-        return _json_converter(tuple(converters))
+    texts = json_places(compiler)
+    if texts is not None:
+        return _json_converter(texts) if texts else lambda rows: rows
+    expressions, converters, has_composites = _converters(compiler)
 
     def convert(rows: Any) -> Any:
         if converters:
@@ -114,8 +128,22 @@ def make_converter(compiler: Any) -> Callable[[Any], Any]:
     return convert
 
 
-def expressions_of(converters: dict[int, Any]) -> list[Any]:
-    return [expression for _, expression in converters.values()]
+def _converters(compiler: Any) -> tuple[list[Any], dict[int, Any], bool]:
+    expressions = [entry[0] for entry in compiler.select[: compiler.col_count]]
+    has_composites = bool(compiler.has_composite_fields(expressions))
+    return expressions, compiler.get_converters(expressions), has_composites
+
+
+def json_places(compiler: Any) -> tuple[int, ...] | None:
+    """The places of columns of plain JSON, where nothing else is left to be converted in the rows
+    that the server gives; None where something is.
+    """
+    if not compiler.select:
+        return ()
+    _, converters, has_composites = _converters(compiler)
+    if has_composites or not all(_is_json(expression) for _, expression in converters.values()):
+        return None
+    return tuple(converters)
 
 
 def _is_json(expression: Any) -> bool:

@@ -237,9 +237,11 @@ class Statement:
         return all(options == options_of(model) for model, options in self._guards)
 
     def instances(self, rows: Any, connection: Any) -> Iterator[Any]:
-        if self.converters:
-            rows = self._converted(rows, connection)
-        return map(self.make, rows)
+        return map(self.make, self.converted(rows, connection))
+
+    def converted(self, rows: Any, connection: Any) -> Any:
+        """Each row after Django's converters."""
+        return self._converted(rows, connection) if self.converters else rows
 
     def _converted(self, rows: Any, connection: Any) -> Iterator[Any]:
         for row in map(list, rows):

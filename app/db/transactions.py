@@ -21,6 +21,7 @@ from django.db.transaction import TransactionManagementError
 
 from app.db import bridges
 from app.db.connections import DatabaseWrapper, _session, current_session, new_wrapper
+from app.loops import current_task
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,7 +43,7 @@ async def run(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) ->
     session = current_session()
     if session is None:
         return await _run_alone(function, *args, **kwargs)
-    if session.lock is not None and session.holder is not asyncio.current_task():
+    if session.lock is not None and session.holder is not current_task():
         return await _run_shared(session, session.lock, function, *args, **kwargs)
     check_owner(session)
     return await _run_on(session, function, *args, **kwargs)
@@ -50,7 +51,7 @@ async def run(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) ->
 
 async def _run_alone(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
     """Outside a transaction: on a wrapper of its own, or that of the call that this is part of."""
-    task, unit = asyncio.current_task(), _unit.get()
+    task, unit = current_task(), _unit.get()
     if unit is not None and unit.owner is task and not unit.is_over:
         return await _run_on(unit, function, *args, **kwargs)
     wrapper = new_wrapper()
@@ -71,7 +72,7 @@ async def _run_shared(
 ) -> R:
     """One task after the other; only a test's transaction is shared so."""
     async with lock:
-        session.holder = asyncio.current_task()
+        session.holder = current_task()
         try:
             return await _run_on(session, function, *args, **kwargs)
         finally:
@@ -88,7 +89,7 @@ async def _run_on(
         return await bridges.run(function, *args, **kwargs)
     finally:
         _unit.reset(token)
-        if outer is not None and outer is not wrapper and outer.owner is asyncio.current_task():
+        if outer is not None and outer is not wrapper and outer.owner is current_task():
             connections[DEFAULT_DB_ALIAS] = outer  # the call that this one was part of goes on
 
 
@@ -116,7 +117,7 @@ async def reading() -> AsyncIterator[Callable[..., Awaitable[Any]]]:
 
 def check_owner(session: DatabaseWrapper) -> None:
     """Raise TransactionManagementError when another task is in this transaction."""
-    if session.owner is not None and session.owner is not asyncio.current_task():
+    if session.owner is not None and session.owner is not current_task():
         raise TransactionManagementError(
             "Two tasks use one transaction. A connection belongs to the task that entered "
             "`atomic`: start the other task outside the block, or await its work in this one "
@@ -140,7 +141,7 @@ class Atomic:
         token = None
         if session is None:
             session = new_wrapper()
-            session.owner = asyncio.current_task()
+            session.owner = current_task()
             session.begin_sql = self._begin
             token = _session.set(session)
         elif self._begin != "BEGIN" and session.in_atomic_block:

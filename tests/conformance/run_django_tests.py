@@ -8,6 +8,7 @@ version that is installed, into var/django.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -125,4 +126,5 @@ def main(labels: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the container goes, too
     sys.exit(main(sys.argv[1:]))

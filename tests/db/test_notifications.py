@@ -13,7 +13,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def listeners():
+    """Those that are listening: idle, as the statement takes effect at its end."""
     sql = "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE 'LISTEN%' "
+    sql += "AND state = 'idle' "
     return (await db.fetch(sql + "AND datname = current_database()"))[0]["n"]
 
 

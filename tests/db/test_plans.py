@@ -1,11 +1,16 @@
 """Plans: compiled once, executed many times."""
 
+import json
+
 import pytest
 import pytest_asyncio
 from django.db import OperationalError, ProgrammingError
 from django.db.models import Count, F
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app import db
+from app.db import codecs
 from app.db.testing import assert_num_queries, capture_queries
 from tests.conformance.db.models import Author, Book, Publisher
 
@@ -140,3 +145,25 @@ async def test_the_cache_keeps_the_plans_that_are_used(shelf):
     assert built == ["id", "pages", "price", "pages"]
     assert len(cache) == 2
     assert cache.hits == 2
+
+
+async def test_a_plan_gives_json_as_text_where_it_says_so(shelf):
+    queryset = Book.objects.order_by("id").values_list("title", "details", "id")
+    plan = db.Plan(queryset)
+    assert plan.json_places == (1,)
+    rows, sent = await plan.rows(), await plan.fetch()
+    loaded = plan.load_json([row[1] for row in sent])
+    assert [row[1] for row in rows] == loaded == [{"n": n} for n in range(1, 8)]
+    assert [row[0] for row in rows] == [row[0] for row in sent]
+    assert db.Plan(Book.objects.values_list("id")).json_places == ()
+    assert db.Plan(Book.objects.values_list("details__n", "title")).json_places is None
+
+
+NUMBERS = st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(st.none() | st.dictionaries(st.text(), st.none() | NUMBERS | st.text())))
+async def test_a_column_of_json_is_read_as_each_of_its_texts(values):
+    texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+    loaded = codecs.load_json_column(texts)
+    assert [repr(one) for one in loaded] == [repr(value) for value in values]

@@ -3,9 +3,10 @@
 # ruff: noqa: PT012 - what raises is a block with its transaction
 
 import asyncio
+import contextvars
 
 import pytest
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError, OperationalError, connections
 from django.db.transaction import TransactionManagementError
 
 from app import db
@@ -199,3 +200,50 @@ async def test_an_empty_block_leaves_no_connection_behind(database):
     async with db.atomic():
         pass
     assert db.statistics()["in_use"] == before
+
+
+async def test_task_that_lets_go_keeps_nothing_of_its_finished_calls():
+    async def call() -> tuple[object, object]:
+        await db.fetch("SELECT 1")
+        kept = getattr(connections._connections, "default", None)
+        db.let_go()
+        return kept, getattr(connections._connections, "default", None)
+
+    kept, left = await asyncio.create_task(call(), context=contextvars.Context())
+    assert kept is not None
+    assert left is None
+
+
+async def test_letting_go_leaves_a_transaction_as_it_is(committed):
+    async with db.atomic():
+        await add("a")
+        db.let_go()
+        await add("b")
+    assert await names() == ["a", "b"]
+
+
+async def test_a_rehearsal_is_taken_back_also_inside_a_transaction(committed):
+    calls = []
+    async with db.rehearsal():
+        await add("a")
+        db.on_commit(lambda: calls.append("a"))
+        assert await names() == ["a"]
+    assert await names() == []
+    async with db.atomic():
+        await add("b")
+        async with db.rehearsal():
+            await add("c")
+            assert await names() == ["b", "c"]
+    assert await names() == ["b"]
+    assert calls == []
+
+
+async def test_a_rehearsal_fails_where_the_commit_would(committed):
+    pupil = Author(name="pupil", mentor_id=2**31 - 1)
+    with pytest.raises(IntegrityError):
+        async with db.rehearsal():
+            await pupil.asave()
+    with pytest.raises(KeyError):
+        async with db.rehearsal():
+            raise KeyError
+    assert await names() == []

@@ -11,7 +11,8 @@ import contextlib
 from django.db.models.query import ModelIterable
 
 from app.db import bridges, connections, cursors, pools
-from app.db.codecs import configure_time_zone, psycopg_context
+from app.db.adapters import psycopg_context
+from app.db.codecs import configure_time_zone
 from app.db.errors import translated
 from app.db.rows import InstanceIterable
 

@@ -68,6 +68,7 @@ def load() -> None:
         for h in range(5)
     )
     m.Happening.objects.bulk_create(happening(n) for n in range(1, 9))
+    m.Berth.objects.bulk_create(berth(n) for n in range(1, 6))
     with connection.cursor() as cursor:  # keys that are given by the database are never ours
         for model in apps.get_app_config("conformance").get_models(include_auto_created=True):
             sequence = connection.introspection.get_sequences(cursor, model._meta.db_table)
@@ -113,6 +114,21 @@ def happening(n: int) -> m.Happening:
         period=DateTimeTZRange(start, start + dt.timedelta(days=n)) if n % 3 else None,
         seats=NumericRange(n, n * 3, "[)") if n % 4 else NumericRange(empty=True),
         prices=NumericRange(Decimal(n), None, "(]") if n % 2 else None,
+    )
+
+
+def berth(n: int) -> m.Berth:
+    return m.Berth(
+        id=n,
+        quay="NS"[n % 2],
+        number=n,
+        kind=["ro", "co"][n % 2],
+        vessel=f"v{n}",
+        taken=n % 2 == 0,
+        day=dt.date(2024, 1, n),
+        pilot=f"p{n}",
+        depth=Decimal(n * 2) if n < 5 else None,
+        owner_id=n,
     )
 
 

@@ -150,3 +150,41 @@ class Specimen(models.Model):
     decimal_range = postgres.DecimalRangeField(null=True)
     date_range = postgres.DateRangeField(null=True)
     datetime_range = postgres.DateTimeRangeField(null=True)
+
+
+class Berth(models.Model):
+    """Every rule of uniqueness that Django has, and options that serializers read."""
+
+    quay = models.CharField("the quay", max_length=10, help_text="Its name.")
+    number = models.IntegerField(default=1, db_index=True)
+    kind = models.CharField(max_length=4, choices=[("ro", "Ro-ro"), ("co", "Container")])
+    vessel = models.CharField(max_length=20, blank=True)
+    taken = models.BooleanField(default=False)
+    day = models.DateField()
+    pilot = models.SlugField(unique_for_date="day", unique_for_month="day", null=True)
+    mark = models.UUIDField(null=True, unique=True, editable=False)
+    depth = models.DecimalField(max_digits=5, decimal_places=2, null=True)
+    owner = models.ForeignKey(Author, models.CASCADE, null=True, blank=True, related_name="+")
+
+    class Meta:
+        unique_together = (("quay", "number"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["vessel"], condition=models.Q(taken=True), name="conformance_vessel"
+            ),
+            models.UniqueConstraint(
+                fields=["quay", "depth"],
+                condition=models.Q(depth__gt=5, taken=True),
+                name="conformance_depth",
+                violation_error_message="That deep a place is taken there.",
+            ),
+            models.UniqueConstraint("kind", "owner", name="conformance_expressions"),
+        )
+
+
+class Picture(models.Model):
+    """An image whose size is kept in columns of its own."""
+
+    photo = models.ImageField(width_field="width", height_field="height")
+    width = models.IntegerField(null=True, editable=False)
+    height = models.IntegerField(null=True, editable=False)

@@ -1,0 +1,1 @@
+"""`DATABASES["default"]["ENGINE"]`: Django's PostgreSQL backend, with psycopg once it connects."""
