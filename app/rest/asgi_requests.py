@@ -1,34 +1,22 @@
 """Django's ASGIRequest, made in fewer steps, whose body is read by `await request.abody()`.
 
-What it offers is Django's. Three things are looked up once instead of for each request: how a
-header is spelt in META, whether a host is allowed, and (`Later`) what middleware puts on a request
-for views that may never look at it.
+What it offers is Django's. What its headers say is read once for all that are alike (`heads`), and
+whether a host is allowed is asked once; what middleware puts on a request for views that may never
+look at it comes `Later`.
 """
 
 import io
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
-from django.core.handlers.asgi import get_script_prefix
 
 from app.rest.bodies import Body
+from app.rest.body_headers import check_body_headers
+from app.rest.query_strings import readable
 from app.rest.shortcuts import setting
 
 MOST_HOSTS = 256
-_PLAIN_TYPES = {"", "application/json", "application/x-ndjson"}
-
-
-@lru_cache(maxsize=512)
-def meta_key(name: bytes) -> str:
-    """A header's name as META spells it; empty for one that could pass for another."""
-    text = name.decode("latin1")
-    if "_" in text:
-        return ""
-    if text in {"content-length", "content-type"}:
-        return text.upper().replace("-", "_")
-    return f"HTTP_{text.upper().replace('-', '_')}"
 
 
 class Later:
@@ -66,6 +54,22 @@ class _AllowedHosts:
 _allowed_hosts = _AllowedHosts()
 
 
+def script_prefix(scope: dict[str, Any]) -> str:
+    """Django's `get_script_prefix`."""
+    prefix: str = setting("FORCE_SCRIPT_NAME") or scope.get("root_path", "") or ""
+    return prefix
+
+
+class _EmptyStream:
+    """What is read of a request before its body is: nothing. Made for whoever asks."""
+
+    def __get__(self, request: Any, owner: Any = None) -> Any:
+        if request is None:
+            return self
+        stream = request.__dict__["_stream"] = io.BytesIO()
+        return stream
+
+
 class ASGIRequest(DjangoASGIRequest):
     """See the module. `promises`: what makes each of the attributes that come `Later`."""
 
@@ -73,72 +77,74 @@ class ASGIRequest(DjangoASGIRequest):
     session: Any = Later("session")
     user: Any = Later("user")
     auser: Any = Later("auser")
+    _stream: Any = _EmptyStream()
+
+    # Django's constructor sets them on each request.
+    resolver_match = None
+    _post_parse_error = _read_started = _dont_enforce_csrf_checks = False
 
     def __init__(self, scope: dict[str, Any], body: Body) -> None:
+        head = body.head
         self.scope = scope
         self.body_source = body
-        self._post_parse_error = self._read_started = False
-        self.resolver_match = None
-        self.path = self.path_info = scope["path"]
-        self.script_name = get_script_prefix(scope)
-        if self.script_name:
-            self.path_info = scope["path"].removeprefix(self.script_name)
+        self.path = self.path_info = path = scope["path"]
+        self.script_name = prefix = script_prefix(scope)
+        if prefix:
+            self.path_info = path.removeprefix(prefix)
         self.method = scope["method"].upper()
-        self.META = self._read_meta(scope)
-        content_type = self.META.get("CONTENT_TYPE", "")
-        if content_type in _PLAIN_TYPES:
-            self.content_type, self.content_params = content_type, {}
-        else:
-            self._set_content_type_params(self.META)  # type: ignore[attr-defined]
-        self._stream = io.BytesIO()
-        if "HTTP_TRANSFER_ENCODING" in self.META and not self.META.get("CONTENT_LENGTH"):
-            # DRF takes a request without a length for one without a body.
-            self.META["CONTENT_LENGTH"] = "-1"
-        # No server writes these two into a scope, only the test client does.
-        self._dont_enforce_csrf_checks = not scope.get("enforce_csrf_checks", True)
-        forced = scope.get("force_authenticate")
-        if forced is not None:
-            self._force_auth_user, self._force_auth_token = forced
-
-    def _read_meta(self, scope: dict[str, Any]) -> dict[str, Any]:
+        self.content_type = head.content_type
+        self.content_params = head.content_params.copy()
+        if head.codec is not None:
+            self.encoding = head.codec
         query_string = scope.get("query_string", "")
         if isinstance(query_string, bytes):
-            query_string = query_string.decode()
-        server = scope.get("server")
-        meta: dict[str, Any] = {
+            query_string = readable(query_string)
+        server, client = scope.get("server"), scope.get("client")
+        self.META = meta = {
             "REQUEST_METHOD": self.method,
             "QUERY_STRING": query_string,
-            "SCRIPT_NAME": self.script_name,
+            "SCRIPT_NAME": prefix,
             "PATH_INFO": self.path_info,
             "wsgi.multithread": True,
             "wsgi.multiprocess": True,
             "SERVER_NAME": server[0] if server else "unknown",
             "SERVER_PORT": str(server[1]) if server else "0",
+            **head.meta,
         }
-        client = scope.get("client")
         if client:
             meta["REMOTE_ADDR"] = meta["REMOTE_HOST"] = client[0]
             meta["REMOTE_PORT"] = client[1]
-        seen = set()
-        for name, value in scope.get("headers", ()):
-            key = meta_key(name)
-            if key in seen:
-                meta[key] = f"{meta[key]},{value.decode('latin1')}"
-            elif key:
-                seen.add(key)
-                meta[key] = value.decode("latin1")
-        return meta
+        # No server writes these two into a scope, only the test client does.
+        if "enforce_csrf_checks" in scope:
+            self._dont_enforce_csrf_checks = not scope["enforce_csrf_checks"]
+        if "force_authenticate" in scope and scope["force_authenticate"] is not None:
+            self._force_auth_user, self._force_auth_token = scope["force_authenticate"]
+
+    def check_body(self) -> None:
+        """Raises an APIException if the headers speak of a body that can't be read."""
+        if self.body_source.length or self.META.get("CONTENT_LENGTH"):
+            check_body_headers(self.META)
 
     def get_host(self) -> str:
         """Django's. Raises DisallowedHost."""
-        host: str = self._get_raw_host()  # type: ignore[attr-defined]
+        host: str | None = self.META.get("HTTP_HOST")
+        if host is None or setting("USE_X_FORWARDED_HOST"):
+            host = self._get_raw_host()  # type: ignore[attr-defined]
         if not _allowed_hosts.has(host):
             super().get_host()
             _allowed_hosts.add(host)
         return host
 
+    def has_known_host(self) -> bool:
+        """Whether its host is one that passed; if not, `get_host` is to be asked."""
+        host = self.META.get("HTTP_HOST")
+        return host is not None and not setting("USE_X_FORWARDED_HOST") and _allowed_hosts.has(host)
+
     async def abody(self) -> bytes:
-        """Read the body, if nobody has. `request.body`, `.POST` and `.read()` work from then on."""
+        """Read the body, if nobody has. `request.body`, `.POST` and `.read()` work from then on.
+        Raises an APIException for one that can't be read.
+        """
+        self.check_body()
         content = await self.body_source.read()
         if not hasattr(self, "_body"):
             self._body = content
@@ -148,4 +154,4 @@ class ASGIRequest(DjangoASGIRequest):
         return content
 
 
-__all__ = ["ASGIRequest", "Later"]
+__all__ = ["ASGIRequest", "Later", "script_prefix"]

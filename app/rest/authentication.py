@@ -17,6 +17,9 @@ from rest_framework.authentication import (
     get_authorization_header,
 )
 
+from app.rest.bridges import bridged
+from app.rest.colours import call
+
 __all__ = [
     "BaseAuthentication",
     "BasicAuthentication",
@@ -38,6 +41,7 @@ async def user_of(request: Any, **credentials: Any) -> Any:
 class SessionAuthentication(drf.SessionAuthentication):
     """The session's user; unsafe methods need the CSRF token."""
 
+    @bridged
     async def authenticate(self, request: Any) -> tuple[Any, None] | None:
         ask = getattr(request._request, "auser", None)
         user = await ask() if ask is not None else getattr(request._request, "user", None)
@@ -49,12 +53,15 @@ class SessionAuthentication(drf.SessionAuthentication):
 
 
 class BasicAuthentication(drf.BasicAuthentication):
+    @bridged
     async def authenticate(self, request: Any) -> tuple[Any, None] | None:
         pair = credentials_of(request)
         if pair is None:
             return None
-        return await self.authenticate_credentials(*pair, request)
+        given: tuple[Any, None] = await call(self, "authenticate_credentials", *pair, request)
+        return given
 
+    @bridged
     async def authenticate_credentials(
         self, userid: str, password: str, request: Any = None
     ) -> tuple[Any, None]:
@@ -96,9 +103,10 @@ def credentials_of(request: Any) -> tuple[str, str] | None:
 class TokenAuthentication(drf.TokenAuthentication):
     """DRF's token model (`rest_framework.authtoken`), or any other with `key` and `user`."""
 
+    @bridged
     async def authenticate(self, request: Any) -> tuple[Any, Any] | None:
         key = self.key_of(request)
-        return None if key is None else await self.authenticate_credentials(key)
+        return None if key is None else await call(self, "authenticate_credentials", key)
 
     def key_of(self, request: Any) -> str | None:
         """The token in the Authorization header. Raises AuthenticationFailed."""
@@ -118,6 +126,7 @@ class TokenAuthentication(drf.TokenAuthentication):
                 "Invalid token header. Token string should not contain invalid characters."
             ) from None
 
+    @bridged
     async def authenticate_credentials(self, key: str) -> tuple[Any, Any]:
         model = self.get_model()
         if "\x00" in key:
@@ -132,6 +141,7 @@ class TokenAuthentication(drf.TokenAuthentication):
 
 
 class RemoteUserAuthentication(drf.RemoteUserAuthentication):
+    @bridged
     async def authenticate(self, request: Any) -> tuple[Any, None] | None:
         user = await user_of(request, remote_user=request.META.get(self.header))
         return (user, None) if user and user.is_active else None

@@ -7,22 +7,53 @@ from typing import Any
 from django.core.exceptions import RequestAborted
 
 from app.rest.exceptions import RequestTooLarge
+from app.rest.heads import head_of
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
+class Moment:
+    """An asyncio.Event that costs nothing (of it, a deque of 760 bytes) until somebody waits."""
+
+    __slots__ = ("_event", "_has_come")
+
+    def __init__(self) -> None:
+        self._has_come = False
+        self._event: asyncio.Event | None = None
+
+    def is_set(self) -> bool:
+        return self._has_come
+
+    def set(self) -> None:
+        self._has_come = True
+        if self._event is not None:
+            self._event.set()
+
+    async def wait(self) -> None:
+        if not self._has_come:
+            if self._event is None:
+                self._event = asyncio.Event()
+            await self._event.wait()
+
+
 class Body:
     """The body of a request, read from the server when asked for, never beyond `limit` bytes."""
+
+    __slots__ = (
+        "_begun", "_is_streamed", "_reading", "complete", "content", "head", "length", "limit",
+        "receive",
+    )  # fmt: skip
 
     def __init__(self, scope: dict[str, Any], receive: Receive, limit: int | None) -> None:
         self.receive = receive
         self.limit = limit
-        self.complete = asyncio.Event()
+        self.complete = Moment()
         self.content: bytes | None = None
-        self.length = _content_length(scope)
-        self._reading = asyncio.Lock()
-        self._begun = asyncio.Event()
+        self.head = head_of(scope["headers"])
+        self.length = self.head.length
+        self._reading: asyncio.Lock | None = None
+        self._begun = Moment()
         self._is_streamed = False
 
     @property
@@ -35,6 +66,8 @@ class Body:
         if self.content is None:
             self._begun.set()
             self._check(self.length)
+            if self._reading is None:
+                self._reading = asyncio.Lock()
             async with self._reading:
                 if self.content is None:
                     self.content = await self._read()
@@ -85,14 +118,3 @@ class Body:
     def _check(self, size: int) -> None:
         if self.limit is not None and size > self.limit:
             raise RequestTooLarge(self.limit)
-
-
-def _content_length(scope: dict[str, Any]) -> int:
-    """In bytes; -1 if it comes in pieces of a number unknown."""
-    length = 0
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-        if name == b"transfer-encoding":
-            length = -1
-    return length

@@ -11,7 +11,7 @@ are sent, and many-to-many relations are not among what can be written. A serial
 updates in its own way is asked to, item by item; put a transaction around that (`perform_bulk_*`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -27,7 +27,7 @@ from app.rest.exceptions import TooManyItems
 from app.rest.relations import is_storable
 from app.rest.response import Response
 from app.rest.serializers import ListSerializer, ModelSerializer
-from app.rest.uniqueness import Taken, doubles, rules_of
+from app.rest.uniqueness import Taken, doubles
 
 __all__ = [
     "BulkCreateModelMixin",
@@ -64,19 +64,22 @@ class BulkListSerializer(ListSerializer):
                     errors[index] = exc.detail
                 await breather.breathe()
         self.child.instance = None
-        for index, found in doubles(rules_of(self.child), values, instances).items():
-            errors[index] = found
+        errors |= await doubles(self.child, values, instances)
         if errors:
-            raise ValidationError(dict(sorted(errors.items())))
+            raise validation.refused(dict(sorted(errors.items())))
         return list(values.values())
 
     async def acreate(self, validated_data: Any) -> Any:
         if _has_own(self.child, "create"):
             return [await self.child.acreate(attrs) for attrs in validated_data]
         model = self.child.Meta.model
+        objects, breather = [], Breather()
+        refuse = _refuser(model)
         for attrs in validated_data:
-            _refuse_many(model, attrs)
-        return await model._default_manager.abulk_create(model(**attrs) for attrs in validated_data)
+            refuse(attrs)
+            objects.append(model(**attrs))
+            await breather.breathe()
+        return await model._default_manager.abulk_create(objects)
 
     async def aupdate(self, instance: Any, validated_data: Any) -> Any:
         if _has_own(self.child, "update"):
@@ -84,11 +87,13 @@ class BulkListSerializer(ListSerializer):
             return [await self.child.aupdate(one, attrs) for one, attrs in pairs]
         model = self.child.Meta.model
         changed: set[str] = set()
+        refuse, breather = _refuser(model), Breather()
         for one, attrs in zip(instance, validated_data, strict=True):
-            _refuse_many(model, attrs)
+            refuse(attrs)
             changed.update(attrs)
             for name, value in attrs.items():
                 setattr(one, name, value)
+            await breather.breathe()
         if changed:
             changed |= _stamp(model, instance)
             await model._default_manager.abulk_update(instance, sorted(changed))
@@ -105,16 +110,24 @@ def _has_own(child: Any, name: str) -> bool:
     ) or validation.overrides(child, name, drf.ModelSerializer)
 
 
-def _refuse_many(model: Any, attrs: Mapping[str, Any]) -> None:
-    many = {field.name for field in model._meta.many_to_many} & set(attrs)
-    nested = {name for name, value in attrs.items() if isinstance(value, list | dict)} - {
-        field.name for field in model._meta.concrete_fields
-    }
-    assert not many | nested, (
-        f"{', '.join(sorted(many | nested))}: one statement does not write relations to many or "
-        "nested objects. Write `acreate` and `aupdate` on the serializer, and a transaction around "
-        "them in `perform_bulk_create` and `perform_bulk_update`."
-    )
+def _refuser(model: Any) -> Callable[[Mapping[str, Any]], None]:
+    """Refuses what one statement can't write: relations to many, nested objects."""
+    many = {field.name for field in model._meta.many_to_many}
+    columns = {field.name for field in model._meta.concrete_fields}
+
+    def refuse(attrs: Mapping[str, Any]) -> None:
+        wrong = many.intersection(attrs) | {
+            name
+            for name, value in attrs.items()
+            if isinstance(value, list | dict) and name not in columns
+        }
+        assert not wrong, (
+            f"{', '.join(sorted(wrong))}: one statement does not write relations to many or nested "
+            "objects. Write `acreate` and `aupdate` on the serializer, and a transaction around "
+            "them in `perform_bulk_create` and `perform_bulk_update`."
+        )
+
+    return refuse
 
 
 def _stamp(model: Any, instances: Sequence[Any]) -> set[str]:
@@ -162,7 +175,7 @@ class BulkMixin:
         """
         view: Any = self
         name, field = self._id_field(view.get_queryset().model)
-        keys, errors = _read_ids(field, name, ids)
+        keys, errors = await _read_ids(field, name, ids)
         queryset = await view.afilter_queryset(view.get_queryset())
         attribute = field.model_field.attname
         found = {
@@ -182,7 +195,9 @@ class BulkMixin:
         """Ask the object permissions of each. Raises PermissionDenied with an error for each."""
         view: Any = self
         refused: Errors = {}
+        breather = Breather()
         for index, obj in enumerate(objects):
+            await breather.breathe()
             try:
                 await view.check_object_permissions(self.request, obj)
             except PermissionDenied as exc:
@@ -216,11 +231,13 @@ class IdField:
         return key
 
 
-def _read_ids(field: IdField, name: str, ids: list[Any]) -> tuple[dict[int, Any], Errors]:
+async def _read_ids(field: IdField, name: str, ids: list[Any]) -> tuple[dict[int, Any], Errors]:
     keys: dict[int, Any] = {}
     errors: Errors = {}
     places: dict[Any, int] = {}
+    breather = Breather()
     for index, value in enumerate(ids):
+        await breather.breathe()
         try:
             key = field.read(value)
         except ValidationError as exc:

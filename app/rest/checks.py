@@ -6,8 +6,10 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction
 from django.core import checks
 from django.urls import URLPattern, URLResolver, get_resolver
+from rest_framework.mixins import CreateModelMixin, UpdateModelMixin
 from rest_framework.permissions import OperandHolder, SingleOperandHolder
 
+from app.rest.bridges import runs_in_thread
 from app.rest.colours import Colour, colour_of, colour_of_function
 from app.rest.views import APIView
 
@@ -20,6 +22,7 @@ _COMPONENTS = (
     ("pagination_class", "paginate_queryset"),
     ("metadata_class", "determine_metadata"),
 )
+_WRITING = (CreateModelMixin, UpdateModelMixin)
 _HINT = (
     "Make it `async def`. If it only computes, decorate it with `app.rest.colours.computes`, "
     "and it is called in place."
@@ -66,10 +69,17 @@ def _culprits(view: Any, actions: set[str]) -> Iterator[str]:
             function = getattr(component, method, None)
             if function is not None and colour_of(component, method) is Colour.THREAD:
                 yield _name(function)
+    for name in (*view.awaited_hooks, "dispatch"):
+        hook = getattr(view, name, None)
+        if runs_in_thread(hook):
+            yield _name(hook)
     for action in sorted(actions):
         handler = getattr(view, action, None)
         if handler is not None and colour_of_function(handler, view) is Colour.THREAD:
             yield _name(handler)
+    serializer = getattr(view, "serializer_class", None)
+    if issubclass(view, _WRITING) and serializer is not None and not hasattr(serializer, "asave"):
+        yield f"{serializer.__module__}.{serializer.__qualname__}.save"
     handler = view.settings.EXCEPTION_HANDLER
     if not iscoroutinefunction(handler) and colour_of_function(handler) is Colour.THREAD:
         yield _name(handler)

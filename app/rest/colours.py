@@ -1,7 +1,7 @@
 """One colour: whether a component is awaited, called in place, or run in a thread.
 
 Rules. The answer belongs to the class, never to the request, and is found once per class and
-method:
+function:
 
 - a coroutine function is awaited;
 - a synchronous one that only computes is called in place: this project's, DRF's and django-filter's
@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
+
+from app.rest.bridges import in_thread
 
 T = TypeVar("T")
 
@@ -71,12 +73,11 @@ def _is_marked(owner: type | None) -> bool:
     return owner is not None and _MARK in vars(owner)
 
 
-def _colour_of(owner: Any, name: str) -> Colour:
-    return colour_of_function(getattr(owner, name), owner)
-
-
-#: The colour of a method, by its class and its name; worked out once.
-colour_of: Callable[[Any, str], Colour] = lru_cache(maxsize=4096)(_colour_of)
+def colour_of(owner: Any, name: str) -> Colour:
+    """The colour of a method, by its class and its name; worked out once, and again if it is
+    patched.
+    """
+    return _colour_of_plain(getattr(owner, name), owner)
 
 
 async def call(component: Any, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -87,17 +88,17 @@ async def call(component: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         return await method(*args, **kwargs)
     if colour is Colour.IN_PLACE:
         return method(*args, **kwargs)
-    return await sync_to_async(method)(*args, **kwargs)
+    return await in_thread(method)(*args, **kwargs)
 
 
 async def call_function(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a plain function in its colour."""
-    colour = _colour_of_bound(function)
+    colour = colour_of_bound(function)
     if colour is Colour.AWAITED:
         return await function(*args, **kwargs)
     if colour is Colour.IN_PLACE:
         return function(*args, **kwargs)
-    return await sync_to_async(function)(*args, **kwargs)
+    return await in_thread(function)(*args, **kwargs)
 
 
 _turned_out_to_wait: set[Any] = set()
@@ -124,7 +125,7 @@ async def call_computing(function: Callable[..., Any], *args: Any) -> Any:
     return await sync_to_async(function)(*args)
 
 
-def _colour_of_bound(function: Callable[..., Any]) -> Colour:
+def colour_of_bound(function: Callable[..., Any]) -> Colour:
     owner: Any = getattr(function, "__self__", None)
     plain = getattr(function, "__func__", function)
     kind: Any = None if owner is None else type(owner)

@@ -18,11 +18,12 @@ from zoneinfo import ZoneInfo
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field as Column
-from django.utils import timezone
 from rest_framework import fields as drf
 from rest_framework import serializers as drf_serializers
 from rest_framework.relations import ManyRelatedField, PrimaryKeyRelatedField
 from rest_framework.settings import ISO_8601, api_settings
+
+from app.rest.time_zones import current_time_zone
 
 Row = Callable[[Any], dict[str, Any]]
 Convert = Callable[[Any], Any]
@@ -51,6 +52,36 @@ _DECIDING = (
     "ato_representation",
     "__getattribute__",
 )
+
+
+# What a class is looked at for each time something that was compiled of it is used.
+_LOOK: Any = attrgetter(
+    "__init__", "fields", "get_fields", "get_field_names", "get_extra_kwargs", "to_representation",
+    "Meta", "_declared_fields", "run_validation", "to_internal_value", "validate", "create", "save",
+    "is_valid",
+)  # fmt: skip
+_LOOK_AT_AWAITED: Any = attrgetter("ato_representation", "acreate", "asave", "ais_valid")
+
+
+def look(cls: Any) -> Any:
+    """What stands under the names of a serializer class that matter most. Other than it was: the
+    class was patched, and what was compiled of it holds no more.
+    """
+    try:
+        found = _LOOK(cls)
+        return (*found, *_LOOK_AT_AWAITED(cls)) if hasattr(cls, "asave") else found
+    except AttributeError:
+        return None
+
+
+def compiled(known: Any, cls: Any, make: Callable[[Any], Any]) -> Any:
+    """`make(cls)`, made once and kept in `known` until the class is patched."""
+    found = look(cls)
+    entry = known.get(cls)
+    if entry is None or entry[0] != found:
+        known[cls] = found, None  # what it leads back to itself by
+        known[cls] = entry = found, make(cls)
+    return entry[1]
 
 
 def is_static(cls: type) -> bool:
@@ -218,12 +249,18 @@ def _dict_converter(field: Any) -> Any:
         return field.to_representation
 
     def represent(value: dict[Any, Any]) -> dict[str, Any]:
+        for key, item in value.items():
+            if key.__class__ is not str or item.__class__ is not str:
+                break
+        else:
+            return dict(value)
         return {str(key): None if item is None else str(item) for key, item in value.items()}
 
+    represent.is_text_by_name = True  # type: ignore[attr-defined]
     return represent
 
 
-def _boolean_converter(value: Any) -> Any:
+def convert_boolean(value: Any) -> Any:
     return value if value is True or value is False else _boolean.to_representation(value)
 
 
@@ -232,7 +269,7 @@ _CONVERTERS: dict[Any, Convert | None] = {
     drf.CharField.to_representation: str,
     drf.IntegerField.to_representation: int,
     drf.FloatField.to_representation: float,
-    drf.BooleanField.to_representation: _boolean_converter,
+    drf.BooleanField.to_representation: convert_boolean,
     drf.ReadOnlyField.to_representation: None,
 }
 # These look at their own settings and the value, and at nothing of the request.
@@ -260,6 +297,7 @@ def _datetime_converter(field: Any) -> Convert:
         text = value.isoformat()
         return f"{text[:-6]}Z" if text.endswith("+00:00") else text
 
+    convert.is_iso_datetime = True  # type: ignore[attr-defined]
     return convert
 
 
@@ -273,11 +311,13 @@ _reading = _Reading()
 _UTC = ZoneInfo("UTC")
 
 
-def look_at_time_zone(current: Any) -> None:
+def look_at_time_zone(current: Any) -> bool:
+    """Remember the time zone for the converters; whether it is UTC."""
     _reading.is_utc = current is datetime.UTC or current == _UTC
+    return _reading.is_utc
 
 
 def read_rows(row: Row, instances: list[Any]) -> list[dict[str, Any]]:
     """Each instance by the row function. Raises whatever DRF's own code should be asked about."""
-    look_at_time_zone(timezone.get_current_timezone())
+    look_at_time_zone(current_time_zone())
     return [row(instance) for instance in instances]

@@ -27,7 +27,6 @@ import orjson
 from django.db.models import F
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from rest_framework.permissions import BasePermission
 
 from app.rest import views
 from app.rest.databases import current_database
@@ -35,6 +34,8 @@ from app.rest.exceptions import PreconditionFailed, PreconditionRequired
 from app.rest.generics import get_object_or_404
 from app.rest.lanes import columns_of
 from app.rest.mixins import data_of
+from app.rest.permissions import look_at_objects
+from app.rest.pipelines import only_writes
 from app.rest.preconditions import (
     ANY,
     EntityTag,
@@ -44,6 +45,7 @@ from app.rest.preconditions import (
     preconditions_of,
 )
 from app.rest.renderers import JSONRenderer
+from app.rest.response import Response, set_header
 
 __all__ = ["ConditionalMixin"]
 
@@ -107,27 +109,23 @@ class ConditionalMixin:
         if conditions is not None and self._may_answer_from_columns():
             current = await self._fetch_validators()
             if self._judge(current, conditions) is Outcome.NOT_MODIFIED:
-                response = HttpResponse(status=304, headers=current.headers())
-                del response["Content-Type"]
-                return response
+                return self._not_modified(current)
         answer: HttpResponseBase = await super().retrieve(request, *args, **kwargs)  # type: ignore[misc]
         return answer
+
+    def _not_modified(self, current: Validators) -> HttpResponseBase:
+        if type(self.request.accepted_renderer) is JSONRenderer:  # of nothing it makes nothing
+            return Response(status=304, headers=current.headers())
+        response = HttpResponse(status=304, headers=current.headers())
+        del response["Content-Type"]
+        return response
 
     def _may_answer_from_columns(self) -> bool:
         """Whether nothing needs the object itself: no permission, and no hook of a subclass."""
         kind: Any = type(self)
-        return (
-            self._has_columns()
-            and not self._is_page()
-            and kind.etag is ConditionalMixin.etag
-            and kind.last_modified is ConditionalMixin.last_modified
-            and kind.get_object is ConditionalMixin.get_object
-            and kind.check_object_permissions is views.APIView.check_object_permissions
-            and all(
-                type(one).has_object_permission is BasePermission.has_object_permission
-                for one in self.get_permissions()  # type: ignore[attr-defined]
-            )
-        )
+        if not (self._has_columns() and _has_usual_hooks(kind)) or self._is_page():
+            return False
+        return not look_at_objects(self)
 
     def validator_columns(self) -> tuple[str, ...] | None:
         """The columns that tell the answer's validators; None where only the object can."""
@@ -214,6 +212,7 @@ class ConditionalMixin:
         seen = self._version_of(self._object)  # the one that met the other conditions
         return None if seen is None else {seen}
 
+    @only_writes
     async def call_handler(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         handle = super().call_handler  # type: ignore[misc]
         if request.method in _SAFE or not self._needs_transaction():
@@ -270,14 +269,31 @@ class ConditionalMixin:
             return
         if "ETag" in response or self._is_page() or getattr(response, "streaming", False):
             return
+        if self._object is not None and self._read_conditions() is None:
+            version = self._plain_version()
+            if version is not None:
+                set_header(response, "ETag", f'"{version}"')
+                return
         current = self._validators_of(response)
         for name, value in current.headers().items():
-            response[name] = value
+            set_header(response, name, value)
         conditions = self._read_conditions()
         if conditions is None or response.status_code != 200 or self.request.method not in _READS:
             return
         if self._judge(current, conditions) is Outcome.NOT_MODIFIED:
             _empty(response)
+
+    def _plain_version(self) -> int | None:
+        """The version, if it alone tells the validators of the object in JSON."""
+        kind: Any = type(self)
+        is_plain = (
+            not self.etag_fields
+            and not self.last_modified_fields
+            and self._has_columns()
+            and _has_usual_hooks(kind)
+            and self.request.accepted_media_type == JSONRenderer.media_type
+        )
+        return self._version_of(self._object) if is_plain else None
 
     def _validators_of(self, response: Any) -> Validators:
         obj = self._object
@@ -324,6 +340,16 @@ class ConditionalMixin:
     def _is_page(self) -> bool:
         """Whether the answer is a page for people, with forms and whoever is logged in on it."""
         return self.request.accepted_renderer.media_type == "text/html"
+
+
+def _has_usual_hooks(kind: Any) -> bool:
+    """Whether a view class gets and tags its objects in this mixin's way."""
+    return (
+        kind.etag is ConditionalMixin.etag
+        and kind.last_modified is ConditionalMixin.last_modified
+        and kind.get_object is ConditionalMixin.get_object
+        and kind.check_object_permissions is views.APIView.check_object_permissions
+    )
 
 
 def _rendered(response: Any) -> bytes:

@@ -1,31 +1,42 @@
 """Cancelling the work of clients that leave before they are answered.
 
-One timer serves all requests of a loop: a timer for each request cost as much as resolving its URL.
-A request that is still running at the second tick after it came is watched; a quick one never is.
+A server may tell: where `receive` is a method of an object that has `on_disconnect`, that is called
+when the connection is gone (`app.ops.cycles`). Any other has to be asked, by a task that awaits
+`receive`. One timer serves all such requests of a loop: a timer for each cost as much as resolving
+its URL. A request that is still running at the second tick after it came is watched; a quick one
+never is.
 """
 
 import asyncio
+import contextvars
+from typing import Any
 
+from app.loops import running_loop
 from app.rest.bodies import Body
 
 TICK_SECONDS = 0.02
 
 
 class Departure:
-    """One request: `client_left` says why its task was cancelled."""
+    """One request: `client_left` says why its task was cancelled. `teller`: what calls `leave`."""
 
-    __slots__ = ("body", "client_left", "serving", "watching")
+    __slots__ = ("body", "client_left", "serving", "teller", "watching")
 
     def __init__(self, body: Body, serving: "asyncio.Task[None] | None") -> None:
         self.body = body
         self.serving = serving
         self.client_left = False
+        self.teller: Any = None
         self.watching: asyncio.Task[None] | None = None
 
-    async def watch(self) -> None:
-        if await self.body.wait_for_client_to_leave() and self.serving is not None:
+    def leave(self) -> None:
+        if self.serving is not None:
             self.client_left = True
             self.serving.cancel()
+
+    async def watch(self) -> None:
+        if await self.body.wait_for_client_to_leave():
+            self.leave()
 
 
 class Departures:
@@ -39,12 +50,20 @@ class Departures:
 
     def begin(self, body: Body) -> Departure:
         departure = Departure(body, asyncio.current_task(self.loop))
+        teller: Any = getattr(body.receive, "__self__", None)
+        if hasattr(teller, "on_disconnect"):
+            departure.teller = teller
+            teller.on_disconnect = departure.leave
+            return departure
         self.young.add(departure)
         if self.timer is None:
             self.timer = self.loop.call_later(TICK_SECONDS, self._tick)
         return departure
 
     def end(self, departure: Departure) -> None:
+        if departure.teller is not None:
+            departure.teller.on_disconnect = None
+            return
         self.young.discard(departure)
         self.old.discard(departure)
         if departure.watching is not None:
@@ -52,7 +71,10 @@ class Departures:
 
     def _tick(self) -> None:
         for departure in self.old:
-            departure.watching = self.loop.create_task(departure.watch())
+            # In a context of its own: this one is some request's, and a watch may last for hours.
+            departure.watching = self.loop.create_task(
+                departure.watch(), context=contextvars.Context()
+            )
         self.old, self.young = self.young, set()
         waits = bool(self.old)
         self.timer = self.loop.call_later(TICK_SECONDS, self._tick) if waits else None
@@ -64,7 +86,8 @@ _departures: Departures | None = None
 def current() -> Departures:
     """Those of the running loop."""
     global _departures  # noqa: PLW0603 - a process serves on one loop; tests on one after another
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
+    assert loop is not None
     if _departures is None or _departures.loop is not loop:
         _departures = Departures(loop)
     return _departures

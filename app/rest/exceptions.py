@@ -62,6 +62,7 @@ __all__ = [
     "ServiceUnavailable",
     "Throttled",
     "TooManyItems",
+    "UnsupportedContent",
     "UnsupportedMediaType",
     "ValidationError",
     "bad_request",
@@ -113,6 +114,17 @@ class RequestTooLarge(APIException):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body is larger than {limit} bytes. Send less at a time.")
+
+
+class UnsupportedContent(APIException):
+    """The body is coded in a way that nobody decodes here; `headers` go with the answer."""
+
+    status_code = status.HTTP_415_UNSUPPORTED_MEDIA_TYPE
+    default_code = "unsupported_content"
+
+    def __init__(self, detail: Any, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.headers = headers or {}
 
 
 class TooManyItems(APIException):
@@ -181,8 +193,8 @@ _TABLE: tuple[tuple[type[Exception], Callable[[Any], APIException]], ...] = (
     (OperationalError, lambda _: ServiceUnavailable()),
     (InterfaceError, lambda _: ServiceUnavailable()),
     (RequestDataTooBig, lambda _: RequestTooLarge(_body_limit())),
-    (TooManyFieldsSent, lambda _: ParseError("The form has too many fields.")),
-    (TooManyFilesSent, lambda _: ParseError("The form has too many files.")),
+    (TooManyFieldsSent, lambda _: _too_many("fields")),
+    (TooManyFilesSent, lambda _: _too_many("files")),
     (MultiPartParserError, lambda error: ParseError(f"Multipart form parse error - {error}")),
     (SuspiciousOperation, lambda _: ParseError("The request is malformed.")),
     (BadRequest, lambda _: ParseError("The request is malformed.")),
@@ -193,6 +205,13 @@ def _body_limit() -> int:
     from django.conf import settings
 
     return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0)
+
+
+def _too_many(kind: str) -> APIException:
+    from django.conf import settings
+
+    most = getattr(settings, f"DATA_UPLOAD_MAX_NUMBER_{kind.upper()}")
+    return ParseError(f"The form has more than {most} {kind}. Send fewer at a time.")
 
 
 def to_api_exception(exc: Exception) -> Exception:

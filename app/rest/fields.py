@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
-from django.core.exceptions import SynchronousOnlyOperation
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from rest_framework import fields as drf
 from rest_framework.fields import (
     BigIntegerField,
@@ -29,7 +29,6 @@ from rest_framework.fields import (
     FilePathField,
     HiddenField,
     HStoreField,
-    ImageField,
     IntegerField,
     IPAddressField,
     ListField,
@@ -123,6 +122,20 @@ def _is_storable(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_storable, value))
     return not isinstance(value, float) or math.isfinite(value)
+
+
+class ImageField(drf.ImageField):
+    """As DRF's; says what is missing where Pillow is not installed."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return super().to_internal_value(data)
+        except ModuleNotFoundError as error:
+            if error.name != "PIL":
+                raise
+            raise ImproperlyConfigured(
+                f"The image field `{self.field_name}` needs Pillow: pip install pillow"
+            ) from error
 
 
 class SerializerMethodField(drf.SerializerMethodField):

@@ -25,10 +25,10 @@ from typing import Any
 from django.utils.module_loading import import_string
 from rest_framework import serializers as drf
 from rest_framework.exceptions import PermissionDenied, ValidationError
-from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.permissions import SAFE_METHODS
 
 from app.rest.narrowing import narrowed
-from app.rest.permissions import permits, permits_object
+from app.rest.permissions import look_at_objects, permits, permits_object
 
 __all__ = ["Expandable", "FieldsetsMixin", "Shape", "expandables_of", "names_of", "shaped"]
 
@@ -286,11 +286,7 @@ class FieldsetsMixin:
         view: Any = self
         if (view.lookup_url_kwarg or view.lookup_field) not in view.kwargs:
             return False
-        plain = BasePermission.has_object_permission
-        return any(
-            getattr(one, "has_object_permission", None) is not plain
-            for one in view.permission_classes
-        )
+        return look_at_objects(view)
 
     def _ordering_of(self, queryset: Any) -> set[str]:
         """What the paginator reads of the rows."""

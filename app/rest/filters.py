@@ -11,6 +11,7 @@ from django import forms
 from django.template import loader
 from django_filters.rest_framework import DjangoFilterBackend as BaseDjangoFilterBackend
 from django_filters.rest_framework import FilterSet
+from rest_framework.exceptions import ValidationError
 from rest_framework.filters import (
     BaseFilterBackend,
     OrderingFilter,
@@ -19,19 +20,34 @@ from rest_framework.filters import (
 )
 from rest_framework.settings import api_settings
 
+from app.rest.bridges import bridged
+
 __all__ = [
     "BaseFilterBackend",
     "DjangoFilterBackend",
     "FilterSet",
+    "KnownOrderingFilter",
     "OrderingFilter",
     "SearchFilter",
     "UnaccentedSearchFilter",
+    "passes_over_nothing",
 ]
+
+PASSES_OVER_NOTHING = "_passes_over_nothing"
+
+
+def passes_over_nothing(method: Any) -> Any:
+    """Mark a filter's own `filter()` that leaves a QuerySet alone when it is given no value: then
+    a list that has such a filter keeps its lane (`app.rest.lanes`) while nobody asks for it.
+    """
+    setattr(method, PASSES_OVER_NOTHING, True)
+    return method
 
 
 class DjangoFilterBackend(BaseDjangoFilterBackend):
     """django-filter's backend: `filterset_class` or `filterset_fields` of the view."""
 
+    @bridged
     async def filter_queryset(self, request: Any, queryset: Any, view: Any) -> Any:
         filterset = self.get_filterset(request, queryset, view)
         if filterset is None:
@@ -51,6 +67,25 @@ class DjangoFilterBackend(BaseDjangoFilterBackend):
         await aresolve_choices(filterset.form, listed=True)
         html: str = loader.get_template(self.template).render({"filter": filterset}, request)
         return html
+
+
+class KnownOrderingFilter(OrderingFilter):
+    """DRF's. A name that nothing can be ordered by is refused, where DRF orders as if none was
+    given: a client that misspells it would not learn of it.
+    """
+
+    def remove_invalid_fields(
+        self, queryset: Any, fields: list[str], view: Any, request: Any
+    ) -> list[str]:
+        asked = [name for name in fields if name]
+        known: list[str] = super().remove_invalid_fields(queryset, asked, view, request)
+        if len(known) < len(asked):
+            unknown = next(name for name in asked if name not in known)
+            valid = self.get_valid_fields(queryset, view, {"request": request})
+            names = ", ".join(name for name, _ in valid)
+            message = f"{unknown[:100]!r} is nothing to order by. There is: {names}."
+            raise ValidationError({self.ordering_param: [message]})
+        return known
 
 
 class _Chosen:

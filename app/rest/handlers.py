@@ -10,6 +10,8 @@ for nothing runs in place, and the body is read when somebody asks for it.
 - An async view of `app.rest` reads its own body (`Request.aload`). Before any other view, and
   before unknown middleware, the body is read for it, within the same limit.
 - A client that leaves cancels its request (`departures`).
+- A request of HEAD is served as a GET, and the head alone is sent, whatever the server would do.
+- An answer that says no more than its status (a 405 of Django's) gets a body in the form asked for.
 - What Django sets and resets around every request (the URL prefix, the URLconf, caches) is passed
   over where nothing has been set in the request's context. `docs/performance.md` has what each of
   these cost.
@@ -19,7 +21,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, iscoroutinefunction, sync_to_async
 from django.conf import settings
@@ -32,14 +34,15 @@ from django.core.exceptions import (
     RequestAborted,
     RequestDataTooBig,
     SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
 )
 from django.core.handlers import base
 from django.core.handlers.asgi import ASGIHandler as DjangoASGIHandler
-from django.core.handlers.asgi import get_script_prefix
 from django.core.handlers.exception import response_for_exception
 from django.db import close_old_connections, connections, reset_queries
 from django.dispatch import Signal
-from django.http import Http404, HttpRequest
+from django.http import FileResponse, Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import get_script_prefix as current_script_prefix
 from django.urls import set_script_prefix, set_urlconf
@@ -47,21 +50,27 @@ from django.urls.base import _prefixes, _urlconfs  # type: ignore[attr-defined]
 from django.utils.log import log_response
 from django.utils.module_loading import import_string
 
-from app.rest import departures, shortcuts
+from app.rest import departures, error_responses, shortcuts
 from app.rest import lifespan as lifespans
-from app.rest.asgi_requests import ASGIRequest
+from app.rest.asgi_requests import ASGIRequest, script_prefix
 from app.rest.bodies import Body, Receive, Send
-from app.rest.exceptions import RequestTooLarge
-from app.rest.middleware import Stages, is_native, runs_in_place
+from app.rest.exceptions import APIException
+from app.rest.middleware import Detour, Stages, is_native, runs_in_place
+from app.rest.query_strings import check_query
+from app.rest.request import Empty, Request
+from app.rest.response import LISTS, Response
 from app.rest.routes import resolve_path
 from app.rest.shortcuts import setting
 from app.rest.streams import Sending, Stream
+from app.rest.views import APIView
 
 logger = logging.getLogger("django.request")
 
 # Receivers of Django's. The first two look after the connections of the thread they run in: passed
 # over on the loop, whose connections are not theirs to close. `_close` does what the others do.
 _DJANGO_RECEIVERS = {reset_queries, close_old_connections, close_caches, base.reset_urlconf}
+_executors: Any = SyncToAsync.context_to_thread_executor
+_LONG_QUERY = 1000  # it may hold too many parameters
 # Exceptions whose response is computed; any other is a fault of the server and logged in a thread.
 _COMPUTED_ERRORS = (Http404, PermissionDenied, SuspiciousOperation, BadRequest)
 
@@ -96,8 +105,11 @@ class ASGIHandler(DjangoASGIHandler):
                 else:
                     self.reads_body_early |= not is_native(middleware)
                     handler, row = self._guard(row, handler), []
-                    instance = handler = self._adapt(middleware, handler)
-                    handler = self._guard([], handler)
+                    instance = self._adapt(middleware, handler)
+                    guarded = self._guard([], instance)
+                    if hasattr(instance, "concerns"):
+                        guarded = Detour(instance.concerns, guarded, handler)
+                    handler = guarded
             except MiddlewareNotUsed as exc:
                 logger.debug("MiddlewareNotUsed(%r): %s", path, exc)
                 continue
@@ -105,7 +117,7 @@ class ASGIHandler(DjangoASGIHandler):
         self._middleware_chain = self._guard(row, handler)
 
     def _guard(self, row: list[Any], handler: Any) -> Any:
-        if not row and isinstance(handler, Stages):
+        if not row and isinstance(handler, Stages | Detour):
             return handler  # it makes responses of exceptions by itself
         return Stages(row, handler, self.respond_to_exception)
 
@@ -138,6 +150,9 @@ class ASGIHandler(DjangoASGIHandler):
             await self._serve(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})  # 403: none is spoken here
         else:
             raise ValueError(f"This application speaks HTTP, not {scope['type']}.")
 
@@ -173,27 +188,37 @@ class ASGIHandler(DjangoASGIHandler):
         finally:
             watch.end(departure)
             SyncToAsync.thread_sensitive_context.reset(token)
-            executor = SyncToAsync.context_to_thread_executor.pop(threads, None)
-            if executor is not None:
-                executor.shutdown(wait=False)
+            if _executors.data:
+                executor = _executors.pop(threads, None)
+                if executor is not None:
+                    executor.shutdown(wait=False)
 
     async def _respond(self, scope: dict[str, Any], body: Body, send: Send) -> Sending | None:
         """Send the answer; of a `Stream` the head alone: the rest is returned, and is all that is
         left of the request.
         """
-        prefix = get_script_prefix(scope)
+        prefix = script_prefix(scope)
         if prefix or (is_set(_prefixes) and current_script_prefix() != "/"):
             set_script_prefix(prefix)
         if self._has_strangers(signals.request_started):
             await signals.request_started.asend(sender=self.__class__, scope=scope)
-        request, refused = self.create_request(scope, cast("Any", body))
-        response: Any = refused if request is None else await self.run_get_response(request)
+        request, refused = self.create_request(scope, body)  # type: ignore[arg-type]
+        response: Any = refused if request is None else await self.get_response_async(request)
+        response._handler_class = self.__class__
+        if isinstance(response, FileResponse):
+            response.block_size = self.chunk_size
         try:
             if isinstance(response, Stream):
                 return await self._begin_stream(response, scope, send)
-            await self.send_response(response, send)
+            if scope["method"] == "HEAD":
+                await self._send_head(response, send)
+            else:
+                await self.send_response(response, send)
         finally:
-            await self._close(response)
+            if self._close(response):
+                await signals.request_finished.asend(sender=self.__class__)
+        if "renderer_context" in response.__dict__:
+            undo_circles(response)
         return None
 
     async def _begin_stream(
@@ -202,7 +227,7 @@ class ASGIHandler(DjangoASGIHandler):
         sending = response.detach()
         if scope["method"] == "HEAD":
             await sending.close()
-            await self.send_response(response, send)
+            await self._send_head(response, send)
             return None
 
         async def send_head(message: Mapping[str, Any]) -> None:
@@ -212,19 +237,30 @@ class ASGIHandler(DjangoASGIHandler):
         await self.send_response(response, send_head)
         return sending
 
-    async def _close(self, response: Any) -> None:
-        """`response.close()`, whose request_finished signal is sent in this module's way."""
-        closers, response._resource_closers = response._resource_closers, []
-        for close in closers:
-            close()
+    async def _send_head(self, response: Any, send: Send) -> None:
+        """What a GET would be answered with, without its body. A stream is not begun."""
+        headers = [
+            *((name.encode("ascii"), value.encode("latin1")) for name, value in response.items()),
+            *((b"Set-Cookie", one.OutputString().encode()) for one in response.cookies.values()),
+        ]
+        status = response.status_code
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _close(self, response: Any) -> bool:
+        """`response.close()`, and what request_finished does; whether it is yet to be sent."""
+        if "_resource_closers" in response.__dict__:
+            closers, response._resource_closers = response._resource_closers, []
+            for close in closers:
+                close()
         response.closed = True
         if self._has_strangers(signals.request_finished):
-            await signals.request_finished.asend(sender=self.__class__)
-            return
+            return True
         if is_set(_urlconfs):
             set_urlconf(None)
         if is_set(caches._connections):  # type: ignore[attr-defined]
             caches.close_all()
+        return False
 
     def _has_strangers(self, signal: Signal) -> bool:
         """Whether a signal must be sent as Django does: it has receivers that are not Django's own,
@@ -250,11 +286,14 @@ class ASGIHandler(DjangoASGIHandler):
         if self.reads_body_early:
             await _read_body(request)
         response: Any = await self._middleware_chain(request)
-        response._resource_closers.append(request.close)
+        if type(response) is not Response or "_files" in request.__dict__:
+            response._resource_closers.append(request.close)
         if response.status_code == 304:
             # It would be that of the 200 (RFC 9110, 8.6); CommonMiddleware writes 0.
             response.headers.pop("Content-Length", None)
         elif response.status_code >= 400:
+            if not response.streaming and not response.content:
+                response = error_responses.filled(request, response)
             log_response(
                 "%s: %s", response.reason_phrase, request.path, response=response, request=request
             )
@@ -270,21 +309,28 @@ class ASGIHandler(DjangoASGIHandler):
 
     async def send_response(self, response: Any, send: Send) -> None:
         """Django's, where there is one chunk to send, with less ado."""
-        if response.streaming or len(response.content) > self.chunk_size or response.cookies:
+        if type(response) is Response and "cookies" not in response.__dict__:
+            container = response._container
+            content = container[0] if len(container) == 1 else response.content
+        else:
+            content = None if response.streaming or response.cookies else response.content
+        if content is None or len(content) > self.chunk_size:
             await super().send_response(response, send)
             return
-        headers = [
-            (name.encode("ascii"), value.encode("latin1"))
-            for name, value in response.headers._store.values()
-        ]
+        headers = [_encoded.get(pair) or _encode(pair) for pair in response.headers._store.values()]
         status = response.status_code
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": response.content, "more_body": False})
+        await send({"type": "http.response.body", "body": content, "more_body": False})
 
     async def _get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Resolve the view, pass it through view middleware, call it, render what it returns."""
-        callback, args, kwargs = self.resolve_request(request)
-        if not hasattr(callback, "cls"):
+        query = request.META["QUERY_STRING"]
+        if "%" in query or len(query) > _LONG_QUERY:
+            check_query(query)
+        match = self.resolve_request(request)
+        callback, args, kwargs = match.func, match.args, match.kwargs
+        is_ours = reads_its_body(callback)
+        if not is_ours:
             await _read_body(request)
         response: Any = None
         for hook, in_place in self._view_middleware:
@@ -293,23 +339,25 @@ class ASGIHandler(DjangoASGIHandler):
             if response:
                 break
         if response is None:
-            response = await self._call_view(request, callback, args, kwargs)
+            try:
+                response = await self._awaitable_view(callback)(request, *args, **kwargs)
+            except Exception as exc:  # noqa: BLE001 - raised on where nobody makes an answer of it
+                response = await self._process_exception(request, exc)
+        if is_ours and type(response) is Response and not self._template_response_middleware:
+            try:
+                return response.render()
+            except Exception as exc:  # noqa: BLE001
+                return await self._process_exception(request, exc)
         self.check_response(response, callback)
         if callable(getattr(response, "render", None)):
             response = await self._render(request, response)
         return response
 
-    async def _call_view(self, request: HttpRequest, callback: Any, args: Any, kwargs: Any) -> Any:
+    def _awaitable_view(self, callback: Any) -> Any:
         view: Any = self.make_view_atomic(callback) if self._atomic_requests else callback
-        if not is_coroutine_function(view):
-            view = sync_to_async(view, thread_sensitive=True)
-        try:
-            return await view(request, *args, **kwargs)
-        except Exception as exc:
-            response = await self._process_exception(request, exc)
-            if response is None:
-                raise
-            return response
+        if is_coroutine_function(view):
+            return view
+        return sync_to_async(view, thread_sensitive=True)
 
     async def _render(self, request: HttpRequest, response: Any) -> Any:
         for hook in self._template_response_middleware:
@@ -322,28 +370,49 @@ class ASGIHandler(DjangoASGIHandler):
             if iscoroutinefunction(response.render):
                 return await response.render()
             return await sync_to_async(response.render, thread_sensitive=True)()
-        except Exception as exc:
-            response = await self._process_exception(request, exc)
-            if response is None:
-                raise
-            return response
+        except Exception as exc:  # noqa: BLE001
+            return await self._process_exception(request, exc)
 
     async def _process_exception(self, request: HttpRequest, exc: Exception) -> Any:
+        """What the first of the middleware makes of it that makes anything; else raises it on."""
         for hook in self._exception_middleware:
             response = await hook(request, exc)
             if response:
                 return response
-        return None
+        raise exc
 
     async def respond_to_exception(self, request: HttpRequest, exc: Exception) -> HttpResponseBase:
         """Django's response for an exception that no view answered."""
-        if isinstance(exc, RequestTooLarge | RequestDataTooBig):
-            return _too_large(request, exc)
+        if isinstance(exc, APIException | RequestDataTooBig | TooManyFieldsSent | TooManyFilesSent):
+            return error_responses.exception_response(request, exc)
         if isinstance(exc, RequestAborted):
             raise exc
         if isinstance(exc, _COMPUTED_ERRORS):
             return response_for_exception(request, exc)
         return await sync_to_async(response_for_exception, thread_sensitive=False)(request, exc)
+
+
+_MOST_HEADERS, _LONGEST_HEADER = 1024, 256
+_encoded: dict[tuple[str, str], tuple[bytes, bytes]] = {}
+_OF_ONE_REQUEST = frozenset({"RateLimit", "ETag", "Last-Modified", "Location", "Content-Length"})
+
+
+def _encode(pair: tuple[str, str]) -> tuple[bytes, bytes]:
+    """A header as it is sent; kept, for most are those of the next answer too."""
+    name, value = pair
+    encoded = name.encode("ascii"), value.encode("latin1")
+    if name not in _OF_ONE_REQUEST and len(value) <= _LONGEST_HEADER:
+        if len(_encoded) >= _MOST_HEADERS:
+            _encoded.clear()
+        _encoded[pair] = encoded
+    return encoded
+
+
+@lru_cache(maxsize=4096)
+def reads_its_body(view: Any) -> bool:
+    """Whether it is a view of `app.rest`; one of DRF's or adrf's own reads a body that is there."""
+    cls = getattr(view, "cls", None)
+    return isinstance(cls, type) and issubclass(cls, APIView)
 
 
 @lru_cache(maxsize=4096)
@@ -357,6 +426,36 @@ def is_set(local: Any) -> bool:
     """
     storage = local._storage._data.get(None)
     return storage is not None and bool(storage.data)
+
+
+def undo_circles(response: Any) -> None:
+    """A view, its request and its response hold each other by way of their contexts, a view holds
+    its own methods, and the serializer of a list and its child hold each other. Undone once the
+    answer is sent, they are freed at once; else each request would leave fifty objects to the
+    garbage collector, which takes a twentieth of its time, and a list all its items.
+    """
+    context = response.__dict__.pop("renderer_context")
+    if type(context) is not dict:
+        return
+    view, request = context.get("view"), context.get("request")
+    if view is not None:
+        attributes = view.__dict__
+        attributes.pop("response", None)
+        attributes.pop("head", None)  # where there is a `get`, Django's View puts it here
+        for made in attributes.pop(LISTS, ()):
+            made.child.parent = None
+            made.child.__dict__.pop("fields", None)  # which hold it, and it the list
+        for method in attributes.get("action_map") or ():
+            attributes.pop(method, None)
+    if type(request) is Request:
+        given = request.__dict__
+        body = getattr(request._request, "body_source", None)
+        if request._data is Empty and body is not None and body.length:
+            return  # whoever goes on with it may yet parse its body
+        given.pop("_view", None)
+        if "parser_context" in given:
+            for name in ("view", "request"):
+                given["parser_context"].pop(name, None)
 
 
 async def _read_body(request: HttpRequest) -> None:
@@ -373,11 +472,5 @@ def _awaitable(hook: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
 
 
 def _has_thread() -> bool:
-    context = SyncToAsync.thread_sensitive_context.get(None)
-    return context in SyncToAsync.context_to_thread_executor
-
-
-def _too_large(request: HttpRequest, exc: Exception) -> HttpResponseBase:
-    from app.rest.problems import error_response
-
-    return error_response(request, 413, str(getattr(exc, "detail", None) or exc))
+    # A request that has a thread is rare; to look for it among none takes a microsecond.
+    return bool(_executors.data) and SyncToAsync.thread_sensitive_context.get(None) in _executors

@@ -4,6 +4,9 @@ A view that overrides nothing of how its rows are found and shown asks the datab
 questions for ever, with other values. A `Lane` is such a view's: it holds the compiled question of
 each shape (which filters, which ordering), and the function from rows to output.
 
+What it was compiled from is looked at on each request: a class that was patched since gets another,
+and a route or an action with filters of its own goes without.
+
 Theory of operation. `app.rest` knows no database. A QuerySet that offers `marker(name, field)` and
 `plan(limit=, offset=)` can be compiled with markers where values will stand (`app.db`'s can; any
 other goes DRF's way). The view's own paginator is given a `Shelf`, which answers what a paginator
@@ -12,20 +15,28 @@ not know, a value that a field refuses, an object that is not there) raises `Off
 anything was answered, and DRF's way gives its own answer or error.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import cached_property
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from rest_framework.permissions import BasePermission
+from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 
 from app.rest import pagination, shortcuts
-from app.rest.narrow_filters import NarrowFilters, OffLaneError, check_value
+from app.rest.compilation import look
+from app.rest.narrow_filters import NarrowFilters, OffLaneError, check_value, limit_of
+from app.rest.permissions import look_at_objects
 from app.rest.records import Record, record_of
+from app.rest.renderers import write_page, writes_pages
 from app.rest.response import Response
+from app.rest.shelves import Shelf
+from app.rest.time_zones import current_time_zone
+
+Run = Callable[..., Awaitable[list[Any]]]
 
 MOST_PLANS = 128
 _LIBRARIES = ("rest_framework.", "adrf.", "app.rest.")
@@ -35,13 +46,43 @@ _HOOKS = (
 )  # fmt: skip
 _GETS_OBJECT = {"app.rest.generics", "app.rest.conditional"}
 _LIST_HOOKS = (*_HOOKS, "paginate_queryset", "apaginate_queryset", "paginator")
+_ANSWER_HOOKS = ("get_paginated_response", "get_apaginated_response")
 _RETRIEVE_HOOKS = (*_HOOKS, "get_object", "aget_object", "check_object_permissions")
+_CONFIGURED = ("filter_backends", "lookup_field", "lookup_url_kwarg")
+_MAY_BE_CONFIGURED = (
+    "filterset_class", "filterset_fields", "search_fields", "ordering_fields", "ordering",
+)  # fmt: skip
+_OF_ONE_ROUTE = frozenset((*_CONFIGURED, *_MAY_BE_CONFIGURED))
+_LOOK: Any = attrgetter(*{*_LIST_HOOKS, *_ANSWER_HOOKS, *_RETRIEVE_HOOKS}, *_CONFIGURED)
+
+
+_PASSES = "_passes_when"
+
+
+def passes_when(is_usual: Callable[[Any], bool]) -> Callable[[Any], Any]:
+    """Mark a view's own hook that does no more than `super()`'s while `is_usual(view)`: then the
+    view keeps its lane.
+    """
+
+    def mark(hook: Any) -> Any:
+        setattr(hook, _PASSES, is_usual)
+        return hook
+
+    return mark
 
 
 def _is_library(cls: type, name: str) -> bool:
-    attribute = getattr(cls, name, None)
-    function = getattr(attribute, "fget", None) or attribute
+    function = next(one for one in _hooks(cls, name) if not hasattr(one, _PASSES))
     return f"{getattr(function, '__module__', '')}.".startswith(_LIBRARIES)
+
+
+def _hooks(cls: type, name: str) -> Iterator[Any]:
+    """What a class and its bases have under a name, in their order."""
+    for base in cls.__mro__:
+        attribute = base.__dict__.get(name)
+        if attribute is not None:
+            yield getattr(attribute, "fget", None) or attribute
+    yield None
 
 
 class Lane:
@@ -50,20 +91,28 @@ class Lane:
     def __init__(self, view: Any, record: Record) -> None:
         cls = type(view)
         self.queryset, self.record = view.queryset, record
-        self.plans: dict[Any, Any] = {}
+        self.plans: dict[Any, Run] = {}
+        self.limits: dict[str, int | None] = {}
+        #: The columns that the rows of lists hold as JSON, and what reads them.
+        self.texts: tuple[int, ...] = ()
+        self.load: Any = None
         self.model = view.queryset.model
+        names = {*_LIST_HOOKS, *_RETRIEVE_HOOKS}
+        own = [hook for name in names for hook in _hooks(cls, name) if hasattr(hook, _PASSES)]
+        self.conditions = [getattr(hook, _PASSES) for hook in own]
+        self.is_ordered = bool(view.queryset.ordered)
+        #: Where each column stands in a row.
+        self.places = {path: place for place, path in enumerate(record.paths)}
         self.lists = all(_is_library(cls, name) for name in _LIST_HOOKS)
         self.filters = NarrowFilters.of(view) if self.lists else None
+        #: Whether nobody is known to look at the data of a list.
+        self.writes = all(_is_library(cls, name) for name in _ANSWER_HOOKS)
         lookup = self._unique_lookup(view)
         hooks = (
             all(_is_library(cls, name) for name in _RETRIEVE_HOOKS)
             and cls.get_object.__module__ in _GETS_OBJECT
         )
-        asks = any(
-            getattr(one, "has_object_permission", None) is not BasePermission.has_object_permission
-            for one in view.permission_classes
-        )
-        filters = NarrowFilters.of(view) if hooks and not asks else None
+        filters = NarrowFilters.of(view) if hooks else None
         self.lookup = lookup if filters is not None else None
 
     def _unique_lookup(self, view: Any) -> Any:
@@ -71,13 +120,37 @@ class Lane:
         column = next((one for one in self.model._meta.concrete_fields if one.name == name), None)
         return column if column is not None and column.unique and not column.is_relation else None
 
-    def plan(self, shape: Any, build: Callable[[], Any]) -> Any:
+    def serves(self, view: Any) -> bool:
+        """Whether nothing of this request or its route is other than what the lane was made of."""
+        # What as_view() was given for this route alone may be other than the class's.
+        if view.queryset is not self.queryset:
+            return False
+        return not self.conditions or all(is_usual(view) for is_usual in self.conditions)
+
+    def plan(self, shape: Any, build: Callable[[], Run]) -> Run:
+        """What runs the question of a shape, for the values of its markers."""
         plan = self.plans.get(shape)
         if plan is None:
             if len(self.plans) >= MOST_PLANS:
                 self.plans.clear()
             plan = self.plans[shape] = build()
         return plan
+
+    def limit_of(self, name: str) -> int | None:
+        """That of the column that a cursor's comparison is of."""
+        limit = self.limits.get(name, -1)
+        if limit == -1:
+            column = self.model._meta.get_field(name.rpartition("__")[0])
+            limit = self.limits[name] = limit_of(column)
+        return limit
+
+    def rows_of(self, plan: Any) -> Run:
+        """The rows of a list's plan: as the server gives them, if `represent` can take them so."""
+        places = getattr(plan, "json_places", None)
+        if places is None or not self.record.texts.issuperset(places):
+            return plan.rows
+        self.texts, self.load = places, plan.load_json
+        return plan.fetch
 
     # Retrieve
 
@@ -87,19 +160,19 @@ class Lane:
         if column is None or view.request.META.get("QUERY_STRING"):
             raise OffLaneError
         value = view.kwargs.get(view.lookup_url_kwarg or view.lookup_field)
-        check_value(column, value)
+        check_value(limit_of(column), value)
         plan = self.plan(paths, lambda: self._retrieve_plan(column, paths))
         try:
-            rows = await plan.rows(key=value)
+            rows = await plan(key=value)
         except (TypeError, ValueError, ValidationError):
             raise OffLaneError from None
         if len(rows) != 1:
             raise OffLaneError
         return rows[0]
 
-    def _retrieve_plan(self, column: Any, paths: tuple[str, ...]) -> Any:
+    def _retrieve_plan(self, column: Any, paths: tuple[str, ...]) -> Run:
         queryset = self.queryset.order_by().values_list(*paths)
-        return queryset.filter(**{column.name: self.queryset.marker("key", column)}).plan()
+        return queryset.filter(**{column.name: self.queryset.marker("key", column)}).plan().rows
 
     # List
 
@@ -113,11 +186,42 @@ class Lane:
         page = await paginator.paginate_queryset(Shelf(self, narrowed), view.request, view=view)
         if page is None:
             raise OffLaneError
+        response = self._written(view, paginator, page)
+        if response is not None:
+            return response
         return await view.get_apaginated_response(self.represent(page))
 
-    def represent(self, rows: list[Any]) -> list[dict[str, Any]]:
+    def _written(self, view: Any, paginator: Any, page: Sequence[Any]) -> Response | None:
+        """The response with its bytes, if it is to be JSON and they are known to be DRF's; its data
+        are made for whoever looks at them.
+        """
+        request, record = view.request, self.record
+        renderer, media_type = request.accepted_renderer, request.accepted_media_type
+        if not (self.writes and writes_pages(renderer, media_type, {})):
+            return None
+        head = pagination.page_head(paginator)
+        if head is None:
+            return None
         try:
-            return self.record.represent(rows)
+            rows = record.written(page, self.texts, self.load)
+            if rows is None:
+                return None
+            body = write_page({**head, "results": rows})
+        except Exception:  # noqa: BLE001 - the rows one by one give a result, or DRF's own code
+            return None
+
+        zone = current_time_zone()
+
+        def make_data() -> dict[str, Any]:
+            with timezone.override(zone):
+                return {**head, "results": record.represent(page, self.texts, self.load)}
+
+        return Response.written(body, make_data)
+
+    def represent(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
+        """The output of a list's rows. Raises OffLaneError."""
+        try:
+            return self.record.represent(rows, self.texts, self.load)
         except Exception:  # noqa: BLE001 - DRF's own code gives its own result or error
             raise OffLaneError from None
 
@@ -129,112 +233,8 @@ _PAGINATES = {
 }
 
 
-class Shelf:
-    """What a paginator takes for the view's filtered QuerySet. Never changed: each step makes
-    another.
-    """
-
-    def __init__(self, lane: Lane, narrowed: Any, cursor: tuple[tuple[str, Any], ...] = ()) -> None:
-        self.lane = lane
-        self.model = lane.model
-        self.lookups, self.values, self.ordering = narrowed
-        self.cursor = cursor
-
-    @property
-    def query(self) -> Any:
-        return self.lane.queryset.query
-
-    @property
-    def ordered(self) -> bool:
-        return bool(self.ordering) or self.lane.queryset.ordered
-
-    def order_by(self, *names: str) -> "Shelf":
-        return Shelf(self.lane, (self.lookups, self.values, names), self.cursor)
-
-    def filter(self, **kwargs: Any) -> "Shelf":
-        """Beyond a cursor's position; the value is text, as the cursor holds it."""
-        if any(not isinstance(value, str) for value in kwargs.values()):
-            raise OffLaneError
-        narrowed = self.lookups, self.values, self.ordering
-        return Shelf(self.lane, narrowed, (*self.cursor, *kwargs.items()))
-
-    def position_of(self, row: Any, name: str) -> Any:
-        """The value of a column in a row, for a cursor."""
-        try:
-            return row[self.lane.record.paths.index(name)]
-        except ValueError:
-            raise OffLaneError from None
-
-    async def acount(self) -> int:
-        plan = self.lane.plan(("count", self.lookups), self._count_plan)
-        rows = await plan.rows(**self.values)
-        return int(rows[0][0])
-
-    def __getitem__(self, part: slice) -> "Slice":
-        return Slice(self, part.start or 0, part.stop)
-
-    async def rows(self, start: int, stop: int) -> list[Any]:
-        names = tuple(name for name, _ in self.cursor)
-        shape = (self.lookups, self.ordering, names)
-        plan = self.lane.plan(shape, lambda: self._rows_plan(names))
-        values = dict(self.values)
-        for place, (name, value) in enumerate(self.cursor):
-            check_value(self.model._meta.get_field(name.rpartition("__")[0]), value)
-            values[f"c{place}"] = value
-        try:
-            rows: list[Any] = await plan.rows(**values, limit=max(stop - start, 0), offset=start)
-        except (TypeError, ValueError, ValidationError):
-            raise OffLaneError from None
-        return rows
-
-    # Compiling
-
-    def _filtered(self) -> Any:
-        queryset = self.lane.queryset.all()
-        for name, lookup, column in self.lookups:
-            queryset = queryset.filter(**{lookup: queryset.marker(name, column)})
-        return queryset
-
-    def _rows_plan(self, names: tuple[str, ...]) -> Any:
-        queryset = self._filtered()
-        if self.ordering:
-            queryset = queryset.order_by(*self.ordering)
-        for place, name in enumerate(names):
-            path, _, comparison = name.rpartition("__")
-            column = self.model._meta.get_field(path)
-            if comparison not in ("lt", "gt") or column.is_relation:
-                raise OffLaneError
-            queryset = queryset.filter(**{name: queryset.marker(f"c{place}", column)})
-        marker = self.lane.queryset.marker
-        queryset = queryset.values_list(*self.lane.record.paths)
-        return queryset.plan(limit=marker("limit"), offset=marker("offset"))
-
-    def _count_plan(self) -> Any:
-        return CountPlan(self._filtered())
-
-
-class CountPlan:
-    """`QuerySet.count()` as a plan."""
-
-    def __init__(self, queryset: Any) -> None:
-        from django.db.models import Count
-
-        counted = queryset.order_by().values(_=Count("*")).values_list("_")
-        counted.query.group_by = None
-        self.rows = counted.plan().rows
-
-
-class Slice:
-    """A part of a shelf, fetched when it is iterated."""
-
-    def __init__(self, shelf: Shelf, start: int, stop: int) -> None:
-        self.shelf, self.start, self.stop = shelf, start, stop
-
-    async def afetch(self) -> list[Any]:
-        return await self.shelf.rows(self.start, self.stop)
-
-
-_lanes: WeakKeyDictionary[type, dict[Any, Lane | None]] = WeakKeyDictionary()
+_LANES = "_lanes"
+"""Where a view class keeps its lanes."""
 
 
 def lane_of(view: Any) -> Lane | None:
@@ -246,18 +246,41 @@ def lane_of(view: Any) -> Lane | None:
         return None
     if not isinstance(getattr(view.request, "accepted_renderer", None), JSONRenderer):
         return None  # a renderer for people looks at the serializer
-    lanes = _lanes.setdefault(type(view), {})
-    key = (id(queryset), serializer_class)
-    if key not in lanes:
+    if not _OF_ONE_ROUTE.isdisjoint(view.__dict__):
+        return None
+    lanes = _lanes_of(type(view))
+    if lanes is None:
+        return None
+    key, found = (id(queryset), serializer_class), look(serializer_class)
+    known = lanes.get(key)
+    if known is None or known[0] != found:
         if len(lanes) >= MOST_PLANS:
             lanes.clear()
-        lanes[key] = _make_lane(view)
-    lane = lanes[key]
-    # What as_view() was given for this route alone may be other than the class's.
-    return lane if lane is not None and lane.queryset is queryset else None
+        lanes[key] = known = found, _make_lane(view)
+    lane: Lane | None = known[1]
+    return lane if lane is not None and lane.serves(view) else None
+
+
+def _lanes_of(cls: Any) -> dict[Any, Any] | None:
+    """Those of a view class as it is now, each with what its serializer class was like; None for a
+    class that lacks what a generic view has.
+    """
+    try:
+        found = _LOOK(cls), [getattr(cls, name, None) for name in _MAY_BE_CONFIGURED]
+    except AttributeError:
+        return None
+    known = cls.__dict__.get(_LANES)
+    if known is None or known[0] != found:
+        known = found, {}
+        setattr(cls, _LANES, known)
+    lanes: dict[Any, Any] = known[1]
+    return lanes
 
 
 def _make_lane(view: Any) -> Lane | None:
+    configured = (getattr(type(view), name, None) for name in _OF_ONE_ROUTE)
+    if any(isinstance(one, property | cached_property) for one in configured):
+        return None  # each request may have others
     query = view.queryset.query
     is_odd = (
         query.distinct or query.combinator or query.is_sliced or query.extra or query.annotations
@@ -267,6 +290,8 @@ def _make_lane(view: Any) -> Lane | None:
     if is_odd or not isinstance(queryset, QuerySet) or queryset._fields is not None:  # type: ignore[attr-defined]
         return None
     record = record_of(view.serializer_class)
+    if record is not None and record.is_computed and queryset._prefetch_related_lookups:  # type: ignore[attr-defined]
+        return None  # it may be computed of what was prefetched
     if record is None or view.serializer_class.Meta.model is not view.queryset.model:
         return None
     return Lane(view, record)
@@ -280,13 +305,18 @@ async def retrieved(view: Any) -> Any:
     columns: tuple[str, ...] | None = ()
     if hasattr(view, "validator_columns"):
         columns = view.validator_columns()
+    elif look_at_objects(view):
+        return None
     if columns is None:
         return None
     paths = tuple(dict.fromkeys((*lane.record.paths, *columns)))
     try:
         row = await lane.one(view, paths)
-        data = lane.represent([row])[0]
     except OffLaneError:
+        return None
+    try:
+        data = lane.record.represent_one(row)
+    except Exception:  # noqa: BLE001 - DRF's own code gives its own result or error
         return None
     if columns:
         # What a conditional view looks at of its object.
@@ -295,7 +325,9 @@ async def retrieved(view: Any) -> Any:
 
 
 async def columns_of(view: Any, columns: tuple[str, ...]) -> Any:
-    """Some columns of the object that the URL names; None: ask DRF's way."""
+    """Some columns of the object that the URL names, of which no permission looks at it; None: ask
+    DRF's way.
+    """
     lane = lane_of(view)
     if lane is None or lane.lookup is None:
         return None
@@ -316,4 +348,4 @@ async def listed(view: Any) -> Any:
         return None
 
 
-__all__ = ["Lane", "columns_of", "listed", "retrieved"]
+__all__ = ["Lane", "columns_of", "listed", "passes_when", "retrieved"]

@@ -8,12 +8,14 @@ from rest_framework import exceptions
 from rest_framework import metadata as drf
 from rest_framework.metadata import BaseMetadata
 
+from app.rest.bridges import bridged
 from app.rest.request import override_method
 
 __all__ = ["BaseMetadata", "SimpleMetadata"]
 
 
 class SimpleMetadata(drf.SimpleMetadata):
+    @bridged
     async def determine_metadata(self, request: Any, view: Any) -> dict[str, Any]:
         actions = (
             await self._permitted_actions(request, view) if hasattr(view, "get_serializer") else {}

@@ -18,13 +18,14 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
-from django.middleware.csrf import CsrfViewMiddleware
+from django.middleware.csrf import CSRF_SESSION_KEY, CsrfViewMiddleware
 from django.middleware.http import ConditionalGetMiddleware
 from django.middleware.locale import LocaleMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.utils.deprecation import MiddlewareMixin
 
-from app.rest.stages import steps_of
+from app.rest import shortcuts
+from app.rest.stages import Row, steps_of
 
 Respond = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 OnError = Callable[[HttpRequest, Exception], Awaitable[HttpResponseBase]]
@@ -62,34 +63,93 @@ class Stages:
     def __init__(self, middleware: list[Any], inner: Respond, on_error: OnError) -> None:
         self.inner = inner
         self.on_error = on_error
-        self.stages = [(*steps_of(one), isinstance(one, SessionMiddleware)) for one in middleware]
-        self.outward = self.stages[::-1]
+        steps: list[Any] = [
+            (*steps_of(one), isinstance(one, SessionMiddleware)) for one in middleware
+        ]
+        self.inward = [(place, step[0]) for place, step in enumerate(steps) if step[0] is not None]
+        self.reads_session = {
+            place for place, one in enumerate(middleware) if isinstance(one, CsrfViewMiddleware)
+        }
+        # By the stage that is the last to be entered: those that are passed on the way out.
+        self.outward = [
+            [step[1:] for step in steps[place::-1] if step[1] is not None]
+            for place in range(len(steps))
+        ]
+        self.all_out = self.outward[-1] if steps else []
+        row = Row(middleware)
+        self.row = row if row.is_known and shortcuts.are_on() else None
         markcoroutinefunction(self)
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response: Any = None
-        entered = 0
+        row = self.row
+        if row is None or not row.enters(request):
+            return await self._pass(request)
         try:
-            for go_in, _, _ in self.stages:
-                if go_in is not None:
-                    response = go_in(request)
-                    if response is not None:
-                        entered += 1
-                        break
-                entered += 1
-            else:
-                response = await self.inner(request)
+            response: Any = await self.inner(request)
         except Exception as exc:  # noqa: BLE001 - as Django's convert_exception_to_response
             response = await self.on_error(request, exc)
-        for _, go_out, keeps_session in self.outward[len(self.stages) - entered :]:
-            if go_out is not None:
-                try:
-                    if keeps_session and "session" in vars(request):
-                        await save_session(request, response)
-                    response = go_out(request, response)
-                except Exception as exc:  # noqa: BLE001
-                    response = await self.on_error(request, exc)
+        if row.leaves(request, response):
+            return response
+        return await self._pass_out(request, response, self.all_out)
+
+    async def _pass(self, request: HttpRequest) -> HttpResponseBase:
+        """One by one."""
+        response: Any = None
+        outward = self.all_out
+        place = -1
+        try:
+            for place, go_in in self.inward:
+                if place in self.reads_session and settings.CSRF_USE_SESSIONS:
+                    await load_session(request)
+                response = go_in(request)
+                if response is not None:
+                    outward = self.outward[place]
+                    break
+            else:
+                place = -1
+                response = await self.inner(request)
+        except Exception as exc:  # noqa: BLE001 - as Django's convert_exception_to_response
+            if place >= 0:
+                outward = self.outward[place - 1] if place else []
+            response = await self.on_error(request, exc)
+        return await self._pass_out(request, response, outward)
+
+    async def _pass_out(
+        self, request: HttpRequest, response: Any, outward: list[Any]
+    ) -> HttpResponseBase:
+        for go_out, keeps_session in outward:
+            try:
+                if keeps_session and "session" in request.__dict__:
+                    await save_session(request, response)
+                response = go_out(request, response)
+            except Exception as exc:  # noqa: BLE001
+                response = await self.on_error(request, exc)
         return response
+
+
+class Detour:
+    """A middleware that says which requests it `concerns`; the others go past it to `inner`."""
+
+    async_capable = True
+    sync_capable = False
+
+    def __init__(
+        self, concerns: Callable[[HttpRequest], bool], middleware: Respond, inner: Respond
+    ) -> None:
+        self.concerns = concerns
+        self.middleware = middleware
+        self.inner = inner
+        markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Awaitable[HttpResponseBase]:
+        return (self.middleware if self.concerns(request) else self.inner)(request)
+
+
+async def load_session(request: HttpRequest) -> None:
+    """Read the session with its async API, for who looks into it without awaiting."""
+    session = getattr(request, "session", None)
+    if session is not None and session.session_key is not None:
+        await session.aget(CSRF_SESSION_KEY)
 
 
 async def save_session(request: HttpRequest, response: HttpResponseBase) -> None:

@@ -8,13 +8,16 @@ either leads to the same default.
 from typing import Any
 
 from adrf import mixins as adrf_mixins
+from asgiref.sync import sync_to_async
 from django.http.response import HttpResponseBase
 from rest_framework import mixins as drf_mixins  # for who asks `isinstance` of DRF's
 from rest_framework import status
+from rest_framework.exceptions import ValidationError
 
-from app.rest.colours import call, call_function
+from app.rest.colours import call, call_computing
 from app.rest.lanes import listed, retrieved
 from app.rest.response import Response
+from app.rest.write_lanes import created
 
 __all__ = [
     "CreateModelMixin",
@@ -29,22 +32,30 @@ async def validate(serializer: Any) -> None:
     """Raise ValidationError unless the serializer (async or DRF's own) accepts its input."""
     if hasattr(serializer, "ais_valid"):
         await serializer.ais_valid(raise_exception=True)
-    else:
-        await call_function(serializer.is_valid, raise_exception=True)
+    elif not await call_computing(serializer.is_valid):
+        raise ValidationError(serializer.errors)
 
 
 async def save(serializer: Any) -> Any:
-    return await (
-        serializer.asave() if hasattr(serializer, "asave") else call_function(serializer.save)
-    )
+    """Save; one of DRF's own in a thread, for it writes to the database there and then."""
+    if hasattr(serializer, "asave"):
+        return await serializer.asave()
+    return await sync_to_async(serializer.save)()
 
 
 async def data_of(serializer: Any) -> Any:
-    return await serializer.adata if hasattr(type(serializer), "adata") else serializer.data
+    """What the serializer shows; one of DRF's own in a thread if it turns out to ask for rows."""
+    kind: Any = type(serializer)
+    if hasattr(kind, "adata"):
+        return await serializer.adata
+    return await call_computing(kind.data.fget.__get__(serializer))
 
 
 class CreateModelMixin(adrf_mixins.CreateModelMixin, drf_mixins.CreateModelMixin):
     async def create(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = await created(self)
+        if response is not None:
+            return response
         serializer = self.get_serializer(data=request.data)
         await validate(serializer)
         await self.perform_acreate(serializer)

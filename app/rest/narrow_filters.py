@@ -2,23 +2,29 @@
 
 Only of DRF's and django-filter's own classes, and of filters that compare one column. Where a
 request asks for more than that, or a form field refuses a value, `OffLaneError` says that the
-backends themselves have to answer.
+backends themselves have to answer. A `filter()` of a filter's own is marked
+(`filters.passes_over_nothing`) if it leaves a QuerySet alone when there is no value.
 """
 
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.forms import Form
+from django.core.validators import DecimalValidator, MaxValueValidator
+from django.forms import DecimalField as NumberField
+from django.forms import Form, Widget
 from django_filters.constants import EMPTY_VALUES
 from django_filters.filters import Filter, FilterMethod
 from django_filters.filterset import BaseFilterSet
 from rest_framework import filters as drf
 
-from app.rest.filters import DjangoFilterBackend
+from app.rest.filters import PASSES_OVER_NOTHING, DjangoFilterBackend, KnownOrderingFilter
+from app.rest.query_strings import query_of
 
 COMPARISONS = {"exact", "lt", "lte", "gt", "gte"}
 MOST_ORDERINGS = 256
+LONGEST_ORDERING = 256  # characters; what strangers send shall not fill the memory
 _LIMITS = {"SmallIntegerField": 2**15, "PositiveSmallIntegerField": 2**15, "BigIntegerField": 2**63,
            "BigAutoField": 2**63, "PositiveBigIntegerField": 2**63}  # fmt: skip
 
@@ -28,14 +34,15 @@ class OffLaneError(Exception):
 
 
 class Narrowed(NamedTuple):
-    """`lookups`: the marker, the lookup and the column of each comparison; `values` by marker."""
+    """`comparisons` that a request asks for; their `values` by marker."""
 
-    lookups: tuple[tuple[str, str, Any], ...]
+    comparisons: "tuple[Comparison, ...]"
     values: dict[str, Any]
     ordering: tuple[str, ...]
 
 
-class Comparison(NamedTuple):
+@dataclass(frozen=True, eq=False, slots=True)
+class Comparison:
     """One filter: its form field, and what it compares. `column` is None for one that a lane does
     not know: it must be absent.
     """
@@ -44,6 +51,13 @@ class Comparison(NamedTuple):
     field: Any
     lookup: str
     column: Any
+    is_one_value: bool
+    """Whether its widget looks at the parameter of its name, and at no other."""
+    is_number: bool
+    """Whether its field makes a Decimal of any text of a few digits."""
+    marker: str
+    limit: int | None
+    """`limit_of` its column."""
 
 
 class NarrowFilters:
@@ -67,7 +81,7 @@ class NarrowFilters:
                 narrow.comparisons = found
             elif backend is drf.SearchFilter:
                 narrow.search = backend.search_param
-            elif backend is drf.OrderingFilter:
+            elif backend in (drf.OrderingFilter, KnownOrderingFilter) and narrow.ordering is None:
                 narrow.ordering = backend()
             else:
                 return None
@@ -77,21 +91,26 @@ class NarrowFilters:
         """Raises OffLaneError."""
         if not request.META.get("QUERY_STRING"):
             return Narrowed((), {}, self._ordering("", request, view))
-        query = request.query_params
+        query = query_of(request)
         if self.search is not None and self.search in query:
             raise OffLaneError
-        lookups, values = [], {}
+        comparisons, values = [], {}
         for one in self.comparisons:
-            value = one.field.widget.value_from_datadict(query, {}, one.name)
-            if value in EMPTY_VALUES:
+            if not one.is_one_value:
+                value = one.field.widget.value_from_datadict(query, {}, one.name)
+            elif one.name in query:
+                value = query[one.name]
+            else:
+                continue
+            if not value and value in EMPTY_VALUES:
                 continue
             value = _cleaned(one, value)
-            if value not in EMPTY_VALUES:
-                check_value(one.column, value)
-                lookups.append((f"f_{one.name}", one.lookup, one.column))
-                values[f"f_{one.name}"] = value
+            if value or value not in EMPTY_VALUES:
+                check_value(one.limit, value)
+                comparisons.append(one)
+                values[one.marker] = value
         parameter = "" if self.ordering is None else query.get(self.ordering.ordering_param) or ""
-        return Narrowed(tuple(lookups), values, self._ordering(parameter, request, view))
+        return Narrowed(tuple(comparisons), values, self._ordering(parameter, request, view))
 
     def _ordering(self, parameter: str, request: Any, view: Any) -> tuple[str, ...]:
         if self.ordering is None:
@@ -100,14 +119,18 @@ class NarrowFilters:
         if ordering is None:
             if len(self.orderings) >= MOST_ORDERINGS:
                 self.orderings.clear()
-            found = self.ordering.get_ordering(request, view.queryset, view)
-            ordering = self.orderings[parameter] = tuple(found or ())
+            ordering = tuple(self.ordering.get_ordering(request, view.queryset, view) or ())
+            if len(parameter) <= LONGEST_ORDERING:
+                self.orderings[parameter] = ordering
         return ordering
 
 
 def _cleaned(one: Comparison, value: Any) -> Any:
     if one.column is None:
         raise OffLaneError
+    is_short = one.is_number and type(value) is str and len(value) < _MOST_DIGITS
+    if is_short and value.isascii() and value.isdecimal():
+        return Decimal(value)
     try:
         return one.field.clean(value)
     except ValidationError:
@@ -131,8 +154,31 @@ def _comparisons(view: Any) -> list[Comparison] | None:
         one = filterset.filters[name]
         if field.required or not _passes_over_nothing(one):
             return None
-        found.append(Comparison(name, field, *_compared(one, view.queryset.model)))
+        reads = type(field.widget).value_from_datadict
+        is_one_value = reads is Widget.value_from_datadict
+        lookup, column = _compared(one, view.queryset.model)
+        is_number = is_one_value and _takes_numbers(field)
+        limit = None if column is None else limit_of(column)
+        found.append(
+            Comparison(name, field, lookup, column, is_one_value, is_number, f"f_{name}", limit)
+        )
     return found
+
+
+_MOST_DIGITS = 19
+
+
+def _takes_numbers(field: Any) -> bool:
+    return (
+        type(field) is NumberField and not field.localize and all(map(_is_wide, field.validators))
+    )
+
+
+def _is_wide(validator: Any) -> bool:
+    if type(validator) is DecimalValidator:
+        return validator.max_digits is validator.decimal_places is None
+    limit = getattr(validator, "limit_value", None)
+    return type(validator) is MaxValueValidator and type(limit) is float and limit >= 1e19
 
 
 def _plain_filterset(cls: Any) -> Any:
@@ -142,6 +188,8 @@ def _plain_filterset(cls: Any) -> Any:
 
 def _passes_over_nothing(one: Any) -> bool:
     """Whether the filter is known to leave a QuerySet alone when it is given no value."""
+    if hasattr(type(one).filter, PASSES_OVER_NOTHING):
+        return True
     if isinstance(one.filter, FilterMethod):
         return type(one.filter) is FilterMethod
     return str(type(one).filter.__module__).startswith("django_filters.")
@@ -173,21 +221,28 @@ def _column(model: Any, path: str) -> Any:
     return None
 
 
-def check_value(column: Any, value: Any) -> None:
-    """Raises OffLaneError for what the server would refuse to compare the column with."""
-    kind = column.get_internal_type()
-    if "Integer" in kind or "Auto" in kind:
+def limit_of(column: Any) -> int | None:
+    """The number that the values of a column of whole numbers stay below; None of any other."""
+    kind: str = column.get_internal_type()
+    return _LIMITS.get(kind, 2**31) if "Integer" in kind or "Auto" in kind else None
+
+
+def check_value(limit: int | None, value: Any) -> None:
+    """Raises OffLaneError for what the server would refuse to compare a column of this limit
+    with.
+    """
+    if limit is not None:
         try:
             number = int(value)
         except (TypeError, ValueError, OverflowError):
             raise OffLaneError from None
-        if abs(number) >= _LIMITS.get(kind, 2**31):
+        if abs(number) >= limit:
             raise OffLaneError
+    if isinstance(value, str) and "\x00" in value:
+        raise OffLaneError
     is_number = isinstance(value, int | float | Decimal)
     if is_number and not abs(value) < 2**63:
         raise OffLaneError
-    if isinstance(value, str) and "\x00" in value:
-        raise OffLaneError
 
 
-__all__ = ["Comparison", "NarrowFilters", "Narrowed", "OffLaneError", "check_value"]
+__all__ = ["Comparison", "NarrowFilters", "Narrowed", "OffLaneError", "check_value", "limit_of"]

@@ -4,8 +4,12 @@ DRF's classes decide everything (page numbers, cursors, links) by computing; thi
 fetches before or between, and hands them the results.
 """
 
-from collections.abc import Sequence
+import re
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
+from urllib.parse import quote_plus
 
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.paginator import InvalidPage
@@ -14,16 +18,34 @@ from rest_framework import pagination as drf
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import BasePagination
 
+from app.rest.bridges import bridged
+from app.rest.page_links import link
+from app.rest.query_strings import unescaped
 from app.rest.representation import as_list
+from app.rest.response import Response
 
 __all__ = [
     "BasePagination",
     "CursorPagination",
     "LimitOffsetPagination",
     "PageNumberPagination",
+    "SizedLimitOffsetPagination",
     "SizedMixin",
     "SizedPageNumberPagination",
 ]
+
+
+_NOT_BASE64 = re.compile("[^A-Za-z0-9+/=]")
+
+
+def _head(paginator: Any, **count: int) -> dict[str, Any]:
+    links = {"next": paginator.get_next_link(), "previous": paginator.get_previous_link()}
+    return {**count, **links}
+
+
+def _response(paginator: Any, data: Any, **count: int) -> Response:
+    """What DRF's paginators answer, of this project's class."""
+    return Response({**_head(paginator, **count), "results": data})
 
 
 async def acount(queryset: Any) -> int:
@@ -35,6 +57,7 @@ async def acount(queryset: Any) -> int:
 class PageNumberPagination(drf.PageNumberPagination):
     """`?page=2&page_size=100`"""
 
+    @bridged
     async def paginate_queryset(
         self, queryset: Any, request: Any, view: Any = None
     ) -> list[Any] | None:
@@ -44,6 +67,8 @@ class PageNumberPagination(drf.PageNumberPagination):
             return None
         paginator = self.django_paginator_class(queryset, page_size)
         if type(paginator).count is DjangoPaginator.count:
+            if hasattr(queryset, "look_ahead"):
+                self._look_ahead(queryset, page_size)
             paginator.count = await acount(queryset)
         page_number = self.get_page_number(request, paginator)
         try:
@@ -56,6 +81,40 @@ class PageNumberPagination(drf.PageNumberPagination):
         self.page.object_list = await as_list(self.page.object_list)
         return self.page.object_list
 
+    def _look_ahead(self, queryset: Any, page_size: int) -> None:
+        """Say which rows will be asked for, so that one query can count and fetch them."""
+        text = self.request.query_params.get(self.page_query_param) or "1"
+        is_number = len(text) < 10 and text.isascii() and text.isdecimal()
+        if is_number and type(self).get_page_number is drf.PageNumberPagination.get_page_number:
+            start = (int(text) - 1) * page_size
+            queryset.look_ahead(start, start + page_size)
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return _response(self, data, count=self.page.paginator.count)
+
+    def get_next_link(self) -> str | None:
+        if not self.page.has_next():
+            return None
+        return link(self.request, self.page_query_param, self.page.next_page_number())
+
+    def get_previous_link(self) -> str | None:
+        if not self.page.has_previous():
+            return None
+        number = self.page.previous_page_number()
+        return link(self.request, self.page_query_param, None if number == 1 else number)
+
+
+def is_beyond(request: Any, name: str, least: int, most: int) -> bool:
+    """Whether a parameter is a number above `most`. Raises ValidationError for what is no number,
+    or one below `least`: 0 or 1.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return False
+    if not (text.isascii() and text.isdecimal() and text.strip("0") >= "1" * least):
+        raise ValidationError({name: [f"Write a whole number from {least} to {most}."]})
+    return len(text) > len(str(most)) or int(text) > most
+
 
 class SizedMixin:
     """Pages whose size the client may choose, up to a thousand. What is no size is refused, where
@@ -64,13 +123,18 @@ class SizedMixin:
 
     page_size_query_param = "page_size"
     max_page_size = 1000
+    invalid_page_message = (
+        "page: {message}. Write a whole number from 1 on, or follow the links of an answer."
+    )
+    invalid_cursor_message = (
+        "cursor: this is none of this list's. Follow `next` or `previous` of an answer, or leave it"
+        " out to start at the beginning."
+    )
 
     def get_page_size(self, request: Any) -> Any:
-        text = request.query_params.get(self.page_size_query_param)
-        if text is not None and not (text.isascii() and text.isdecimal() and text.strip("0")):
-            message = f"Write a whole number from 1 to {self.max_page_size}."
-            raise ValidationError({self.page_size_query_param: [message]})
-        if text is not None and len(text) > len(str(self.max_page_size)):
+        if self.page_size_query_param not in request.query_params:
+            return self.page_size  # type: ignore[attr-defined]
+        if is_beyond(request, self.page_size_query_param, 1, self.max_page_size):
             return self.max_page_size
         return super().get_page_size(request)  # type: ignore[misc]
 
@@ -90,6 +154,7 @@ class SizedPageNumberPagination(SizedMixin, PageNumberPagination):
 class LimitOffsetPagination(drf.LimitOffsetPagination):
     """`?limit=100&offset=400`"""
 
+    @bridged
     async def paginate_queryset(
         self, queryset: Any, request: Any, view: Any = None
     ) -> list[Any] | None:
@@ -98,44 +163,35 @@ class LimitOffsetPagination(drf.LimitOffsetPagination):
         if limit is None:
             return None
         self.limit = limit
-        self.count = await acount(queryset)
         self.offset = self.get_offset(request)
+        if hasattr(queryset, "look_ahead"):
+            queryset.look_ahead(self.offset, self.offset + limit)
+        self.count = await acount(queryset)
         if self.count > self.limit and self.template is not None:
             self.display_page_controls = True
         if self.count == 0 or self.offset > self.count:
             return []
         return await as_list(queryset[self.offset : min(self.offset + self.limit, self.count)])
 
-
-class _Asked(Exception):  # noqa: N818 - not an error: it carries the question out of DRF's code
-    def __init__(self, queryset: Any) -> None:
-        self.queryset = queryset
+    def get_paginated_response(self, data: Any) -> Response:
+        return _response(self, data, count=self.count)
 
 
-class _Results:
-    """Stands for a queryset in DRF's cursor pagination: stops it when it slices, or gives the
-    slice.
-    """
+class SizedLimitOffsetPagination(LimitOffsetPagination):
+    """`?limit=100&offset=400`. What is no number is refused, where DRF takes the default."""
 
-    def __init__(self, queryset: Any, results: list[Any] | None) -> None:
-        self._queryset = queryset
-        self._results = results
+    max_limit = SizedMixin.max_page_size
+    max_offset = 10**9
 
-    def order_by(self, *names: str) -> "_Results":
-        return _Results(self._queryset.order_by(*names), self._results)
+    def get_limit(self, request: Any) -> Any:
+        if is_beyond(request, self.limit_query_param, 1, self.max_limit):
+            return self.max_limit
+        return super().get_limit(request)
 
-    def filter(self, **kwargs: Any) -> "_Results":
-        if any("\x00" in value for value in kwargs.values() if isinstance(value, str)):
-            raise ValueError("U+0000 is in no position")
-        return _Results(self._queryset.filter(**kwargs), self._results)
-
-    def __getitem__(self, item: slice) -> list[Any]:
-        if self._results is None:
-            raise _Asked(self._queryset[item])
-        return self._results
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._queryset, name)
+    def get_offset(self, request: Any) -> int:
+        if is_beyond(request, self.offset_query_param, 0, self.max_offset):
+            return self.max_offset
+        return super().get_offset(request)
 
 
 class CursorPagination(drf.CursorPagination):
@@ -143,21 +199,158 @@ class CursorPagination(drf.CursorPagination):
 
     _position_of: Any = None
 
+    @cached_property
+    def base_url(self) -> str:  # of DRF; for a subclass that makes its own links
+        return str(self.request.build_absolute_uri())
+
+    @bridged
     async def paginate_queryset(
         self, queryset: Any, request: Any, view: Any = None
     ) -> list[Any] | None:
-        paginate = super().paginate_queryset
+        """DRF's, which fetches in the middle of it."""
+        self.request = request
+        self.page_size = self.get_page_size(request)
+        if not self.page_size:
+            return None
+        self.ordering = self.get_ordering(request, queryset, view)
+        self.cursor = self.decode_cursor(request)
+        offset, reverse, position = self.cursor or (0, False, None)
         try:
-            return paginate(_Results(queryset, None), request, view)
-        except _Asked as asked:
-            results = await as_list(asked.queryset)
+            rows = self._from(queryset, position, reverse=reverse)
+            asked = rows[offset : offset + self.page_size + 1]
         except (TypeError, ValueError, DjangoValidationError) as exc:
             raise NotFound(self.invalid_cursor_message) from exc
+        found = await as_list(asked)
         self._position_of = getattr(queryset, "position_of", None)
-        return paginate(_Results(queryset, results), request, view)
+        self.page = found[: self.page_size]
+        has_more, beyond = len(found) > len(self.page), None
+        if has_more:
+            beyond = self._get_position_from_instance(found[-1], self.ordering)
+        was_before = position is not None or offset > 0
+        if reverse:
+            self.page.reverse()
+            self.has_next, self.next_position = was_before, position
+            self.has_previous, self.previous_position = has_more, beyond
+        else:
+            self.has_next, self.next_position = has_more, beyond
+            self.has_previous, self.previous_position = was_before, position
+        if (self.has_previous or self.has_next) and self.template is not None:
+            self.display_page_controls = True
+        return self.page
+
+    def _from(self, queryset: Any, position: str | None, *, reverse: bool) -> Any:
+        """The rows beyond a position, in the direction of the cursor. Raises what the queryset
+        raises for a position that is none.
+        """
+        order: str = self.ordering[0]
+        ordering = drf._reverse_ordering(self.ordering) if reverse else self.ordering
+        queryset = queryset.order_by(*ordering)
+        if position is None:
+            return queryset
+        if isinstance(position, str) and "\x00" in position:
+            raise ValueError("U+0000 is in no position")
+        comparison = "lt" if reverse != order.startswith("-") else "gt"
+        return queryset.filter(**{f"{order.lstrip('-')}__{comparison}": position})
+
+    def get_ordering(self, request: Any, queryset: Any, view: Any) -> Any:
+        """DRF's. A lane's shelf knows what the view's filter makes of the request."""
+        known = getattr(queryset, "known_ordering", None)
+        if known is None:
+            return super().get_ordering(request, queryset, view)
+        return known or super().get_ordering(request, queryset, None)
+
+    def decode_cursor(self, request: Any) -> Any:
+        """DRF's, which passes over characters that no cursor has."""
+        encoded = request.query_params.get(self.cursor_query_param)
+        if encoded is None:
+            return None
+        if _NOT_BASE64.search(encoded):
+            raise NotFound(self.invalid_cursor_message)
+        plain = _plain_cursor(encoded)
+        return super().decode_cursor(request) if plain is None else plain
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return _response(self, data)
+
+    def get_next_link(self) -> str | None:
+        if not self.has_next:
+            return None
+        return self._edge_link(-1, self.next_position, reverse=False) or super().get_next_link()
+
+    def get_previous_link(self) -> str | None:
+        if not self.has_previous:
+            return None
+        edge = self._edge_link(0, self.previous_position, reverse=True)
+        return edge or super().get_previous_link()
+
+    def _edge_link(self, place: int, beyond: str | None, *, reverse: bool) -> str | None:
+        """The link from a row at the edge of the page, if none beyond it has the same position:
+        the usual case. None where DRF has to count rows of one position.
+        """
+        if not self.page or (self.cursor and self.cursor.offset):
+            return None
+        position = self._get_position_from_instance(self.page[place], self.ordering)
+        if position == beyond:
+            return None
+        return self.encode_cursor(drf.Cursor(0, reverse, position))
+
+    def encode_cursor(self, cursor: Any) -> str:
+        """DRF's: the URL of the page at this cursor."""
+        request = getattr(self, "request", None)
+        if request is None:
+            return str(super().encode_cursor(cursor))
+        offset, reverse, position = cursor
+        tokens = [f"o={offset}"] if offset else []
+        if reverse:
+            tokens.append("r=1")
+        if position is not None:
+            tokens.append(f"p={_escaped(position)}")
+        encoded = b2a_base64("&".join(tokens).encode("ascii"), newline=False).decode("ascii")
+        return link(request, self.cursor_query_param, encoded)
 
     def _get_position_from_instance(self, instance: Any, ordering: Any) -> str:
         """DRF's, also of a row of a lane."""
         if self._position_of is None:
             return super()._get_position_from_instance(instance, ordering)
         return str(self._position_of(instance, ordering[0].lstrip("-")))
+
+
+_HEADS: dict[Any, Callable[[Any], dict[str, Any]]] = {
+    PageNumberPagination.get_paginated_response: (
+        lambda paginator: _head(paginator, count=paginator.page.paginator.count)
+    ),
+    LimitOffsetPagination.get_paginated_response: (
+        lambda paginator: _head(paginator, count=paginator.count)
+    ),
+    CursorPagination.get_paginated_response: _head,
+}
+
+
+def page_head(paginator: Any) -> dict[str, Any] | None:
+    """What stands before `results` in an answer; None where the paginator makes its own."""
+    make = _HEADS.get(getattr(type(paginator), "get_paginated_response", None))
+    return None if make is None else make(paginator)
+
+
+_PLAIN_POSITION = re.compile(r"[\w.~ :+-]*", re.ASCII)
+
+
+def _escaped(position: str) -> str:
+    """`quote_plus(position)`: of a number or a moment, without taking it apart."""
+    if not _PLAIN_POSITION.fullmatch(position):
+        return quote_plus(position)
+    return position.replace("+", "%2B").replace(":", "%3A").replace(" ", "+")
+
+
+_PLAIN_CURSOR = re.compile(r"(r=1&)?p=([^&]*)")
+
+
+def _plain_cursor(encoded: str) -> Any:
+    """What `encode_cursor` made of a position without an offset; None if this is something else."""
+    try:
+        match = _PLAIN_CURSOR.fullmatch(a2b_base64(encoded).decode("ascii"))
+    except ValueError:
+        return None
+    if match is None:
+        return None
+    return drf.Cursor(0, match[1] is not None, unescaped(match[2]))

@@ -1,20 +1,26 @@
 """DRF's parsers, on a body that is in memory by the time they run, and NDJSON.
 
 Malformed input is a ParseError (400) that says where: DRF's message carries line and column;
-nesting beyond what Python follows and numbers beyond what it reads are refused likewise.
+nesting beyond what Python follows and numbers beyond what it reads are refused likewise, and so is
+what would be lost in silence: keys that stand twice, parts and text of forms that can't be read.
 """
 
-import io
+import codecs
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from django.http import QueryDict
 from rest_framework import parsers as drf
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, DataAndFiles
 
-from app.rest import uploads
+from app.rest import forms, uploads
 from app.rest.bodies import Body
+from app.rest.body_headers import parameters_of
+from app.rest.duplicates import find_duplicate_key
+from app.rest.exceptions import UnsupportedContent
+from app.rest.json_lines import parse_lines
 from app.rest.renderers import JSONRenderer
 
 __all__ = [
@@ -30,20 +36,57 @@ __all__ = [
 ]
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"Out of range float values are not JSON compliant: {constant!r}")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse)
+_LAX = json.JSONDecoder()
+
+
 class JSONParser(drf.JSONParser):
+    """DRF's. A key that stands twice in one object is refused (`duplicates`)."""
+
     renderer_class = JSONRenderer
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        encoding = encoding_of(parser_context)
         try:
-            return super().parse(stream, media_type, parser_context)
+            return loads(stream.read().decode(encoding), strict=self.strict)
         except RecursionError:
             raise ParseError("JSON parse error - The value is nested too deeply.") from None
-        except LookupError as exc:
+        except (LookupError, ValueError) as exc:
             raise ParseError(f"JSON parse error - {exc}") from exc
 
 
+def loads(text: str, *, strict: bool = True) -> Any:
+    """The value of a JSON text; strict, without NaN and infinities. Raises ValueError, also for a
+    key that stands twice.
+    """
+    if text.startswith("\ufeff"):
+        raise ValueError("It starts with a byte order mark. Send UTF-8 without one.")
+    value = (_STRICT if strict else _LAX).decode(text)
+    doubled = find_duplicate_key(text, value)
+    if doubled is not None:
+        raise ValueError(doubled)
+    return value
+
+
 class FormParser(drf.FormParser):
-    pass
+    """DRF's. Text that is not in the charset is refused, and its field named."""
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Any = None
+    ) -> QueryDict:
+        body, encoding = stream.read(), encoding_of(parser_context)
+        forms.check_form(body, encoding)
+        return QueryDict(body, encoding=encoding)
+
+
+def encoding_of(parser_context: Any) -> str:
+    """The charset of the body. Raises ParseError for one that is of no text."""
+    encoding: str = drf.get_encoding(parser_context or {})
+    return encoding
 
 
 class UploadMixin:
@@ -63,7 +106,20 @@ class UploadMixin:
         return parsed
 
 
-class MultiPartParser(UploadMixin, drf.MultiPartParser):
+class CheckedMultiPartParser(drf.MultiPartParser):
+    """DRF's. A part that can't be read, text of another charset, a missing end are refused."""
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Any = None
+    ) -> DataAndFiles:
+        _, parameters = parameters_of(media_type or "")
+        boundary = parameters.get("boundary", "")
+        if boundary and boundary.isascii():
+            stream = forms.CheckedMultipart(stream, boundary, encoding_of(parser_context))
+        return super().parse(stream, media_type, parser_context)
+
+
+class MultiPartParser(UploadMixin, CheckedMultiPartParser):
     pass
 
 
@@ -83,9 +139,8 @@ class Lines:
         self.strict = strict
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        for number, line in enumerate(io.BytesIO(self.body), start=1):
-            if line.strip():
-                yield number, self._parse(line)
+        decoder = _STRICT if self.strict else _LAX
+        return parse_lines(self.body, decoder, self._parse)
 
     def _parse(self, line: bytes) -> Any:
         return parse_line(line, strict=self.strict)
@@ -94,15 +149,11 @@ class Lines:
 def parse_line(line: bytes, *, strict: bool = True) -> Any:
     """The value of a line of NDJSON; a ParseError if it holds none."""
     try:
-        return json.loads(line.decode(), parse_constant=_refuse if strict else None)
+        return loads(line.decode(), strict=strict)
     except RecursionError:
         return ParseError("JSON parse error - The value is nested too deeply.")
     except ValueError as exc:
         return ParseError(f"JSON parse error - {exc}")
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"Out of range float values are not JSON compliant: {constant!r}")
 
 
 class NDJSONParser(BaseParser):
@@ -113,7 +164,15 @@ class NDJSONParser(BaseParser):
     def parse(
         self, stream: Any, media_type: str | None = None, parser_context: Any = None
     ) -> Lines:
+        check_utf_8(encoding_of(parser_context))
         return Lines(stream.read())
+
+
+def check_utf_8(encoding: str) -> None:
+    """NDJSON has no other charset. Raises UnsupportedContent."""
+    if codecs.lookup(encoding).name not in ("utf-8", "ascii"):
+        message = f"NDJSON is UTF-8, not {encoding}. Send it as UTF-8."
+        raise UnsupportedContent({"Content-Type": [message]})
 
 
 class Records:
@@ -157,4 +216,5 @@ class NDJSONStreamParser(NDJSONParser):
         return True
 
     async def aparse(self, body: Body, media_type: str, parser_context: Any) -> Records:
+        check_utf_8(encoding_of(parser_context))
         return Records(body, limit=self.max_bytes, max_line_bytes=self.max_line_bytes)

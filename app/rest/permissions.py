@@ -26,6 +26,7 @@ from rest_framework.permissions import (
     DjangoObjectPermissions as DRFDjangoObjectPermissions,
 )
 
+from app.rest.bridges import bridged
 from app.rest.colours import call
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "IsAdminUser",
     "IsAuthenticated",
     "IsAuthenticatedOrReadOnly",
+    "look_at_objects",
 ]
 
 
@@ -78,6 +80,15 @@ async def permits_object(permission: Any, request: Any, view: Any, obj: Any) -> 
     return bool(await call(permission, "has_object_permission", request, view, obj))
 
 
+def look_at_objects(view: Any) -> bool:
+    """Whether any permission that this request needs is about the object."""
+    plain = BasePermission.has_object_permission
+    return any(
+        getattr(type(one), "has_object_permission", None) is not plain
+        for one in view.get_permissions()
+    )
+
+
 async def _has_permissions(user: Any, names: list[str], obj: Any = None) -> bool:
     """Django's `ahas_perms`; it passes over backends without `ahas_perm`, which need a thread."""
     ask = getattr(user, "ahas_perms", None)
@@ -90,6 +101,7 @@ async def _has_permissions(user: Any, names: list[str], obj: Any = None) -> bool
 class DjangoModelPermissions(DRFDjangoModelPermissions):
     """As DRF's; the user's permissions are asked with Django's `ahas_perms`."""
 
+    @bridged
     async def has_permission(self, request: Any, view: Any) -> bool:
         if not request.user or (
             not request.user.is_authenticated and self.authenticated_users_only
@@ -109,6 +121,7 @@ class DjangoModelPermissionsOrAnonReadOnly(DjangoModelPermissions):
 class DjangoObjectPermissions(DjangoModelPermissions, DRFDjangoObjectPermissions):
     """As DRF's: 404 rather than 403 to someone who may not even read the object."""
 
+    @bridged
     async def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
         from django.http import Http404
 

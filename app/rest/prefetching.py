@@ -15,6 +15,8 @@ from django.db.models.fields.related_descriptors import (
     ReverseOneToOneDescriptor,
 )
 
+from app.rest.breathing import Breather
+
 _ONE = (ForwardManyToOneDescriptor, ReverseOneToOneDescriptor)
 _MANY = (ReverseManyToOneDescriptor, ManyToManyDescriptor)
 
@@ -22,12 +24,18 @@ _MANY = (ReverseManyToOneDescriptor, ManyToManyDescriptor)
 async def aload_related(instances: list[Any], path: str) -> None:
     """Load `path` (Django's spelling: `host__team`) of every instance that lacks it."""
     level: list[Any] = [instance for instance in instances if isinstance(instance, Model)]
-    for name in path.split("__"):
-        level = [instance for instance in level if is_relation(type(instance), name)]
-        if not level:
-            return
-        await _load_level(level, name)
-        level = [obj for instance in level for obj in _loaded(instance, name)]
+    name, *deeper = path.split("__")
+    level = [instance for instance in level if is_relation(type(instance), name)]
+    if not level:
+        return
+    await _load_level(level, name)
+    if deeper:
+        found: list[Any] = []
+        breather = Breather()
+        for instance in level:
+            found += _loaded(instance, name)
+            await breather.breathe()
+        await aload_related(found, "__".join(deeper))
 
 
 def is_relation(model: type, name: str) -> bool:
@@ -70,8 +78,10 @@ async def _fetch(instances: list[Model], name: str) -> None:
     else:
         groups = await _fetch_sources(instances, descriptor.field)
         cache_name = descriptor.rel.cache_name
+        breather = Breather()
         for instance, found in zip(instances, groups, strict=True):
             _set_many(instance, name, found, cache_name)
+            await breather.breathe()
 
 
 async def _fetch_targets(instances: list[Model], field: Any) -> None:
@@ -80,7 +90,9 @@ async def _fetch_targets(instances: list[Model], field: Any) -> None:
     keys = {getattr(instance, field.attname) for instance in instances}
     queryset = field.remote_field.model._default_manager.filter(**{f"{target.name}__in": keys})
     found = {getattr(obj, target.attname): obj async for obj in queryset}
+    breather = Breather()
     for instance in instances:
+        await breather.breathe()
         obj = found.get(getattr(instance, field.attname))
         # What the default manager hides stays unloaded: reading it asks, and says so.
         if obj is not None:
@@ -108,8 +120,10 @@ async def _fetch_by_manager(instances: list[Model], name: str) -> None:
     groups: dict[Any, list[Any]] = defaultdict(list)
     async for obj in related:
         groups[related_key(obj)].append(obj)
+    breather = Breather()
     for instance in instances:
         _set_many(instance, name, groups.get(instance_key(instance), []), cache_name)
+        await breather.breathe()
 
 
 def _set_many(instance: Any, name: str, found: list[Any], cache_name: str) -> None:

@@ -18,13 +18,13 @@ from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.cache import patch_vary_headers
 from rest_framework.settings import api_settings
 
 from app.rest.renderers import JSONRenderer
 
-__all__ = ["ProblemRenderer", "error_response", "negotiated", "problem_of"]
+__all__ = ["ProblemRenderer", "is_wanted", "negotiated", "problem_of", "title_of"]
 
 MEDIA_TYPE = "application/problem+json"
 _ASKED = re.compile(r"application/problem\+json\s*(;[^,]*)?(?:,|\Z)", re.IGNORECASE)
@@ -46,7 +46,8 @@ def is_asked_for(accept: str) -> bool:
     return asked is not None and not _REFUSED.search(asked[1] or "")
 
 
-def _is_wanted(request: Any) -> bool:
+def is_wanted(request: Any) -> bool:
+    """Whether an answer to the request, if it is an error, shall be a problem."""
     renderer = getattr(request, "accepted_renderer", None)
     if getattr(renderer, "media_type", "") == "text/html":
         return False
@@ -60,21 +61,10 @@ def negotiated(request: Any, response: Any) -> Any:
     if not hasattr(response, "data") or response.is_rendered:
         return response
     patch_vary_headers(response, ["Accept"])
-    if _is_wanted(request):
+    if is_wanted(request):
         request.accepted_renderer = ProblemRenderer()
         request.accepted_media_type = MEDIA_TYPE
         response.data = problem_of(response.data, response.status_code, request)
-    return response
-
-
-def error_response(request: HttpRequest, status: int, detail: str) -> HttpResponse:
-    """An error that no view gave: JSON, as a problem where that is wanted."""
-    data: Any = {"detail": detail}
-    media_type = "application/json"
-    if _is_wanted(request):
-        data, media_type = problem_of(data, status, request), MEDIA_TYPE
-    response = HttpResponse(JSONRenderer().render(data), media_type, status)
-    patch_vary_headers(response, ["Accept"])
     return response
 
 

@@ -7,6 +7,7 @@ fields. Any subclass that asks through `get_queryset().get(...)` is served so.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -107,8 +108,9 @@ async def aresolve(serializer: BaseSerializer, data: Any) -> list[RelatedField]:
     """
     targets: dict[RelatedField, tuple[_Target, set[tuple[str, Any]]]] = {}
     breather = Breather()
-    for field, value in _walk(serializer, data, 0):
-        _note(field, value, targets)
+    for field, value in _walk(serializer, data, 0, {}):
+        if field is not None:
+            _note(field, value, targets)
         await breather.breathe()
     groups: dict[Any, list[tuple[_Target, set[tuple[str, Any]]]]] = {}
     for target, questions in targets.values():
@@ -135,7 +137,10 @@ def _group_key(target: _Target) -> Any:
 
 def _note(field: Any, value: Any, targets: dict[Any, Any]) -> None:
     if field not in targets:
-        target = _Target(field.get_queryset())
+        queryset = field.get_queryset()
+        if queryset is None:  # nothing to ask: the field's own words say so
+            return
+        target = _Target(queryset)
         field.get_queryset = lambda: target
         targets[field] = (target, set())
     try:
@@ -167,6 +172,12 @@ async def _ask(queryset: Any, questions: set[tuple[str, Any]]) -> dict[tuple[str
     return answers
 
 
+async def find_related(queryset: Any, keys: set[Any]) -> dict[Any, Any]:
+    """The objects with these primary keys, by them."""
+    answers = await _ask(queryset, {("pk", key) for key in keys}) if keys else {}
+    return {key: found[0] for (_, key), found in answers.items()}
+
+
 def _attname(model: Any, lookup: str) -> str:
     name = model._meta.pk.name if lookup == "pk" else lookup
     field = next(f for f in model._meta.concrete_fields if name in (f.name, f.attname))
@@ -177,36 +188,72 @@ def is_storable(model: Any, lookup: str, value: Any) -> bool:
     """False for what no row can hold and the server would refuse to compare with."""
     if isinstance(value, str):
         return "\x00" not in value
-    field = _concrete_field(model, lookup)
-    if isinstance(field, IntegerField) and isinstance(value, int):
-        operations = connections["default"].ops
-        low, high = operations.integer_field_range(field.get_internal_type())
+    if isinstance(value, int):
+        low, high = _range_of(model, lookup)
         return (low is None or value >= low) and (high is None or value <= high)
     return True
 
 
-def _walk(serializer: Any, data: Any, depth: int) -> Iterator[tuple[RelatedField, Any]]:
-    """Every relational field below `serializer`, with each value that `data` gives it."""
+@lru_cache(maxsize=1024)
+def _range_of(model: Any, lookup: str) -> tuple[int | None, int | None]:
+    """The least and the greatest integer of a column; None where there is no bound."""
+    field = _concrete_field(model, lookup)
+    if not isinstance(field, IntegerField):
+        return None, None
+    low, high = connections["default"].ops.integer_field_range(field.get_internal_type())
+    return low, high
+
+
+def _walk(
+    serializer: Any, data: Any, depth: int, known: dict[Any, list[Any]]
+) -> Iterator[tuple[RelatedField | None, Any]]:
+    """Every relational field below `serializer`, with each value that `data` gives it; None at the
+    end of an item, for the caller to breathe. `known`: the fields of each serializer to look into.
+    """
     if depth > _MAX_DEPTH:
         return
     if isinstance(serializer, ListSerializer):
         if html.is_html_input(data):
             data = html.parse_html_list(data, default=[])
-        for item in data if isinstance(data, list) else ():
-            yield from _walk(serializer.child, item, depth + 1)
+        if not isinstance(data, list) or not _leads_on(serializer, data, known):
+            return
+        for item in data:
+            yield from _walk(serializer.child, item, depth + 1, known)
+            yield None, None
     elif isinstance(serializer, Serializer) and isinstance(data, Mapping):
-        for field in serializer._writable_fields:
-            if isinstance(field, RelatedField | ManyRelatedField | BaseSerializer):
-                yield from _walk_field(field, field.get_value(data), depth)
+        for field in _fields_of(serializer, known):
+            yield from _walk_field(field, field.get_value(data), depth, known)
 
 
-def _walk_field(field: Any, value: Any, depth: int) -> Iterator[tuple[RelatedField, Any]]:
+def _fields_of(serializer: Any, known: dict[Any, list[Any]]) -> list[Any]:
+    """The writable fields that are relational, or serializers."""
+    if serializer not in known:
+        kinds = (RelatedField, ManyRelatedField, BaseSerializer)
+        known[serializer] = [
+            field for field in serializer._writable_fields if isinstance(field, kinds)
+        ]
+    return known[serializer]
+
+
+def _leads_on(serializer: Any, data: list[Any], known: dict[Any, list[Any]]) -> bool:
+    """Whether an item of this list can hold anything relational. Where none is an object, no field
+    is made: DRF finds an ill-made class only when it has one to validate.
+    """
+    child = serializer.child
+    if not isinstance(child, Serializer):
+        return bool(data)
+    return any(isinstance(item, Mapping) for item in data) and bool(_fields_of(child, known))
+
+
+def _walk_field(
+    field: Any, value: Any, depth: int, known: dict[Any, list[Any]]
+) -> Iterator[tuple[RelatedField | None, Any]]:
     if value is empty or value is None:
         return
     if isinstance(field, BaseSerializer):
-        yield from _walk(field, value, depth + 1)
+        yield from _walk(field, value, depth + 1, known)
     elif isinstance(field, ManyRelatedField):
-        if isinstance(value, list | tuple | set):
+        if not isinstance(value, str) and hasattr(value, "__iter__"):  # DRF takes a dict's keys
             for item in value:
                 yield field.child_relation, item
     elif value != "":

@@ -22,7 +22,7 @@ from rest_framework.relations import (
 
 from app.rest.breathing import Breather
 from app.rest.colours import call_computing
-from app.rest.compilation import Row, is_static, read_rows, row_function
+from app.rest.compilation import Row, compiled, is_static, read_rows, row_function
 from app.rest.prefetching import aload_related, is_relation
 
 
@@ -38,7 +38,7 @@ class Plan:
 
 
 _STRETCH_ROWS = 64
-_plans: WeakKeyDictionary[type, Plan | None] = WeakKeyDictionary()
+_plans: WeakKeyDictionary[type, Any] = WeakKeyDictionary()
 
 
 def plan_of(serializer: Any) -> Plan:
@@ -52,14 +52,17 @@ def plan_of(serializer: Any) -> Plan:
 
 def _plan_of_class(cls: type) -> Plan | None:
     """The plan for all objects of a class whose fields are known from it; None for any other."""
-    if cls not in _plans:
-        _plans[cls] = None
-        if issubclass(cls, drf.ModelSerializer) and is_static(cls):
-            template: Any = cls()
-            plan = _plan_of_object(template)
-            row = None if plan.awaited else row_function(template)
-            _plans[cls] = replace(plan, row=row)
-    return _plans[cls]
+    plan: Plan | None = compiled(_plans, cls, _make_plan)
+    return plan
+
+
+def _make_plan(cls: type) -> Plan | None:
+    if not (issubclass(cls, drf.ModelSerializer) and is_static(cls)):
+        return None
+    template: Any = cls()
+    plan = _plan_of_object(template)
+    row = None if plan.awaited else row_function(template)
+    return replace(plan, row=row)
 
 
 def _plan_of_object(serializer: Any) -> Plan:
@@ -210,10 +213,11 @@ async def _represent_awaiting(serializer: Any, instance: Any) -> dict[str, Any]:
 
 async def as_list(data: Any) -> list[Any]:
     """The items of a manager, a queryset or any iterable, sync or async."""
+    if hasattr(data, "afetch"):  # a part of a lane's shelf
+        found: list[Any] = await data.afetch()
+        return found
     if isinstance(data, models.manager.BaseManager):
         data = data.all()
-    if hasattr(data, "afetch"):  # a part of a lane's shelf
-        return list(await data.afetch())
     if isinstance(data, models.QuerySet):
         cached = data._result_cache
         return [item async for item in data] if cached is None else list(cached)

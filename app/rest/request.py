@@ -4,10 +4,11 @@ The view awaits `aauthenticate()` and `aload()` before its handler runs, so that
 `request.auth` and `request.data` are plain attributes by then, as DRF users expect.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from adrf.requests import AsyncRequest
-from django.conf import settings
+from asgiref.sync import async_to_sync
 from django.core.exceptions import SynchronousOnlyOperation
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
@@ -21,8 +22,10 @@ from rest_framework.request import (
     override_method,
 )
 
+from app.loops import running_loop
 from app.rest.asgi_requests import ASGIRequest
 from app.rest.colours import Colour, call, colour_of, computes
+from app.rest.shortcuts import setting
 
 __all__ = ["Empty", "Request", "clone_request", "override_method"]
 
@@ -41,12 +44,57 @@ class _OfDjangos:
         return self if request is None else getattr(request._request, self.name)
 
 
+class _OfItsView:
+    """What a request has of its view (`_view`, while it is answered), taken for whoever looks."""
+
+    def __init__(self, name: str, take: Callable[[Any, Any], Any]) -> None:
+        self.name = name
+        self.take = take
+
+    def __get__(self, request: Any, owner: Any = None) -> Any:
+        if request is None:
+            return self
+        attributes = request.__dict__
+        value = attributes[self.name] = self.take(request, attributes.get("_view"))
+        return value
+
+
+def _parsers_of(request: Any, view: Any) -> Any:
+    return () if view is None else view.get_parsers()
+
+
+def _negotiator_of(request: Any, view: Any) -> Any:
+    return request._default_negotiator() if view is None else view.get_content_negotiator()
+
+
+def _context_of(request: Any, view: Any) -> dict[str, Any]:
+    """DRF's `get_parser_context`, with what its Request adds."""
+    context = {"request": request, "encoding": request._request.encoding or _charset()}
+    if view is None:
+        return context
+    own = {"view": view, "args": getattr(view, "args", ()), "kwargs": getattr(view, "kwargs", {})}
+    return {**own, **context}
+
+
+def _charset() -> Any:
+    return setting("DEFAULT_CHARSET")
+
+
 class Request(AsyncRequest):
     """Adds the awaitables `aauthenticate()`, `auser()`, `abody()`, `aload()` to DRF's request."""
 
     method: Any = _OfDjangos("method")
     META: Any = _OfDjangos("META")
     GET: Any = _OfDjangos("GET")
+    # What its constructor sets on each request, for one that `pipelines` makes.
+    _data: Any = Empty
+    _files: Any = Empty
+    _full_data: Any = Empty
+    _content_type: Any = Empty
+    _stream: Any = Empty
+    parsers: Any = _OfItsView("parsers", _parsers_of)
+    negotiator: Any = _OfItsView("negotiator", _negotiator_of)
+    parser_context: Any = _OfItsView("parser_context", _context_of)
 
     def __init__(
         self,
@@ -66,15 +114,47 @@ class Request(AsyncRequest):
         self._data = self._files = self._full_data = self._content_type = self._stream = Empty
         self.parser_context = {} if parser_context is None else parser_context
         self.parser_context["request"] = self
-        self.parser_context["encoding"] = request.encoding or settings.DEFAULT_CHARSET
-        given = vars(request)
+        self.parser_context["encoding"] = request.encoding or _charset()
+        if "_force_auth_user" in request.__dict__:
+            self.force_authentication()
+
+    def force_authentication(self) -> None:
+        """As whom the test client says."""
+        given = vars(self._request)
         user, token = given.get("_force_auth_user"), given.get("_force_auth_token")
         if user is not None or token is not None:
             self.authenticators = (ForcedAuthentication(user, token),)
 
+    @property
+    def user(self) -> Any:
+        """Who makes the request, once it was authenticated."""
+        try:
+            return self.__dict__["_user"]
+        except KeyError:
+            return AsyncRequest.user.fget(self)
+
+    @user.setter
+    def user(self, value: Any) -> None:
+        self.__dict__["_user"] = value
+        self._request.user = value
+
+    @property
+    def auth(self) -> Any:
+        """The credential of the request, once it was authenticated."""
+        try:
+            return self.__dict__["_auth"]
+        except KeyError:
+            return AsyncRequest.auth.fget(self)
+
+    @auth.setter
+    def auth(self, value: Any) -> None:
+        self.__dict__["_auth"] = value
+        self._request.auth = value  # type: ignore[attr-defined]
+
     async def aauthenticate(self) -> None:
         """Ask each authenticator in turn; sets `user` and `auth`. May raise an APIException."""
-        if "_user" in vars(self):
+        attributes = self.__dict__
+        if "_user" in attributes:
             return
         for authenticator in self.authenticators:
             try:
@@ -86,8 +166,9 @@ class Request(AsyncRequest):
                 self._not_authenticated()
                 raise
             if pair is not None:
-                self._authenticator = authenticator
-                self.user, self.auth = pair
+                attributes["_authenticator"] = authenticator
+                attributes["_user"], attributes["_auth"] = pair
+                self._request.user, self._request.auth = pair  # type: ignore[attr-defined]
                 return
         self._not_authenticated()
 
@@ -107,6 +188,9 @@ class Request(AsyncRequest):
         """
         if self._data is not Empty:
             return
+        check = getattr(self._request, "check_body", None)
+        if check is not None:
+            check()
         parser = self._streaming_parser()
         if parser is not None:
             await self._aparse(parser)
@@ -114,6 +198,13 @@ class Request(AsyncRequest):
         read = getattr(self._request, "abody", None)
         if read is not None:
             await read()
+
+    def _load_data_and_files(self) -> None:
+        """DRF's. Plain code in a thread may ask before the body was read: it is read now."""
+        if running_loop() is None and hasattr(self._request, "body_source"):
+            async_to_sync(self.aload)()
+        if self._full_data is Empty:
+            super()._load_data_and_files()
 
     def _streaming_parser(self) -> Any:
         """The parser, if it wants to read this body by itself."""

@@ -18,12 +18,13 @@ from rest_framework.fields import empty
 from rest_framework.serializers import ALL_FIELDS, LIST_SERIALIZER_KWARGS
 from rest_framework.utils.serializer_helpers import ReturnDict, ReturnList
 
-from app.rest import representation, validation
+from app.rest import list_intakes, representation, validation
 from app.rest.exceptions import ErrorDetail
 from app.rest.fields import *  # noqa: F403 - DRF's serializers module offers every field, so does this
-from app.rest.fields import FloatField, JSONField
+from app.rest.fields import FloatField, ImageField, JSONField
 from app.rest.relations import *  # noqa: F403 - and every relation
 from app.rest.relations import aresolve, release
+from app.rest.response import LISTS
 from app.rest.uploads import astore_files
 from app.rest.validators import UniqueTogetherValidator, UniqueValidator
 
@@ -72,11 +73,14 @@ class BaseSerializer(adrf.BaseSerializer):
         if not hasattr(self, "_validated_data"):
             await self._avalidate_once()
         if self._errors and raise_exception:
-            raise ValidationError(self.errors)
+            raise validation.refused(self.errors)
         return not self._errors
 
     async def _avalidate_once(self) -> None:
         nothing: Any = [] if isinstance(self, drf.ListSerializer) else {}
+        if isinstance(self, ListSerializer) and (short := await list_intakes.validated(self)):
+            self._validated_data, self._errors = short, nothing
+            return
         fields = await aresolve(self, self.initial_data)
         try:
             self._validated_data = await self.arun_validation(self.initial_data)
@@ -150,6 +154,12 @@ class Serializer(BaseSerializer, adrf.Serializer):
 class ListSerializer(BaseSerializer, adrf.ListSerializer):
     """DRF's ListSerializer. Relations are loaded and looked up for the whole list at once."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        view = getattr(self._context.get("view"), "__dict__", None)
+        if view is not None:
+            view.setdefault(LISTS, []).append(self)
+
     async def arun_validation(self, data: Any = empty) -> Any:
         return await validation.run_validation(self, data)
 
@@ -196,6 +206,7 @@ class ModelSerializer(Serializer, adrf.ModelSerializer):
     serializer_field_mapping = {
         **drf.ModelSerializer.serializer_field_mapping,
         models.FloatField: FloatField,
+        models.ImageField: ImageField,
         models.JSONField: JSONField,
         postgres_fields.ArrayField: drf.ListField,
     }

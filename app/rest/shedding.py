@@ -12,6 +12,7 @@ A request is under way until its answer begins. A stream, which may last for hou
 first bytes; health probes (`exempt`) are always let in. Nothing here waits, so the count is exact.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
@@ -22,28 +23,30 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 RETRY_AFTER_SECONDS = 1
 
-_BODY = (
+BODY = (
     b'{"detail":"This server has as many requests under way as it takes at once. Send this one'
     b' again after the seconds that Retry-After says."}'
 )
-_REFUSAL = {
-    "type": "http.response.start",
-    "status": 503,
-    "headers": [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(_BODY)),
-        (b"retry-after", b"%d" % RETRY_AFTER_SECONDS),
-    ],
-}
-_REFUSAL_BODY = {"type": "http.response.body", "body": _BODY}
+HEADERS = [
+    (b"content-type", b"application/json"),
+    (b"content-length", b"%d" % len(BODY)),
+    (b"retry-after", b"%d" % RETRY_AFTER_SECONDS),
+]
+_REFUSAL = {"type": "http.response.start", "status": 503, "headers": HEADERS}
+_REFUSAL_BODY = {"type": "http.response.body", "body": BODY}
 
 
 class Counts:
-    """Of this worker: requests under way now, and those refused since it started."""
+    """Of this worker: requests under way now, and those refused since it started. `limit` and
+    `exempt` are those of a `Shedding` that tells them to its server, which then refuses what it can
+    by itself (`app.ops.protocols`).
+    """
 
     def __init__(self) -> None:
         self.under_way = 0
         self.shed = 0
+        self.limit: float = math.inf
+        self.exempt: frozenset[str] = frozenset()
 
 
 counts = Counts()
@@ -59,24 +62,25 @@ class Shedding:
         limit: int,
         exempt: Collection[str] = (),
         counts: Counts = counts,
+        tells_server: bool = False,
     ) -> None:
         self.application = application
         self.limit = limit
         self.exempt = frozenset(exempt)
         self.counts = counts
+        if tells_server:
+            counts.limit, counts.exempt = limit, self.exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in self.exempt:
             await self.application(scope, receive, send)
-        elif self.counts.under_way >= self.limit:
-            self.counts.shed += 1
+            return
+        counts, is_under_way = self.counts, True
+        if counts.under_way >= self.limit:
+            counts.shed += 1
             await send(_REFUSAL)
             await send(_REFUSAL_BODY)
-        else:
-            await self._serve(scope, receive, send)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        counts, is_under_way = self.counts, True
+            return
         counts.under_way += 1
 
         def begin_answer(message: Any) -> Awaitable[None]:
@@ -86,6 +90,7 @@ class Shedding:
                 counts.under_way -= 1
             return send(message)
 
+        begin_answer.__wrapped__ = send  # type: ignore[attr-defined]  # streams cut its connection
         try:
             await self.application(scope, receive, begin_answer)
         finally:

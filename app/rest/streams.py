@@ -21,11 +21,11 @@ Theory of operation.
 
 import asyncio
 import contextlib
+import contextvars
 import json
 import random
 import socket
 import struct
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -106,7 +106,10 @@ class Sending:
             seconds = settings.STREAM_SECONDS * random.uniform(0.9, 1.0)  # noqa: S311 - spread
             if registry.is_stopping:
                 seconds = 0
-            timer = asyncio.get_running_loop().call_later(seconds, self.send_away)
+            # In a context of its own: a copy of the request's would keep what that holds.
+            timer = asyncio.get_running_loop().call_later(
+                seconds, self.send_away, context=contextvars.Context()
+            )
         try:
             await self._run(send)
         finally:
@@ -167,16 +170,19 @@ async def break_off(send: Send) -> None:
     the rest, for ever. uvicorn's `send` is a method of what holds the transport. On another server
     the answer is left unfinished, which makes it close.
     """
-    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    while hasattr(send, "__wrapped__"):
+        send = send.__wrapped__
+    cycle = getattr(send, "__self__", None)
+    transport = getattr(cycle, "transport", None)
     if transport is not None:
         connection = transport.get_extra_info("socket")
         if connection is not None:  # the system forgets what it still has to send, too
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
-        for _ in range(
-            3
-        ):  # turns of the loop until the server has noticed, and complains of nothing
+        for _ in range(100):  # uvloop takes some turns to tell the server, which complains else
             await asyncio.sleep(0)
+            if getattr(cycle, "disconnected", True):
+                break
 
 
 class Registry:
@@ -253,7 +259,7 @@ class Channel:
     __slots__ = ("_chunks", "_limit", "_size", "_task", "_waiter")
 
     def __init__(self, limit: int = BACKLOG_BYTES) -> None:
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []  # an empty deque takes 760 bytes
         self._limit = limit
         self._size = 0
         self._task = asyncio.current_task()
@@ -287,13 +293,14 @@ class Channel:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
             self._waiter = None
-        chunk = self._chunks.popleft()
-        if self._chunks:
-            parts, size = [chunk], len(chunk)
-            while self._chunks and size + len(self._chunks[0]) <= _PIECE_BYTES:
-                parts.append(self._chunks.popleft())
-                size += len(parts[-1])
-            chunk = b"".join(parts)
+        count, size = 1, len(self._chunks[0])
+        for chunk in self._chunks[1:]:
+            size += len(chunk)
+            if size > _PIECE_BYTES:
+                break
+            count += 1
+        chunk = self._chunks[0] if count == 1 else b"".join(self._chunks[:count])
+        del self._chunks[:count]
         self._size -= len(chunk)
         return chunk
 

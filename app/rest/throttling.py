@@ -13,7 +13,7 @@ import logging
 import math
 import time
 import uuid
-from collections import deque
+from array import array
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from rest_framework import throttling as drf
 from rest_framework.throttling import BaseThrottle
 
+from app.rest.bridges import bridged
 from app.rest.shortcuts import setting
 
 __all__ = [
@@ -57,30 +58,42 @@ class History:
     """The times of the requests under one key, oldest first; `count` of them.
 
     Up to `EXACT` each is kept. Beyond that, those within a thousandth of the duration are kept as
-    one, under the latest of them: a limit of a million takes no more memory than one of a thousand.
+    one, under the latest of them: a limit of a million takes no more memory than one of a thousand,
+    which is 16 KB.
     """
 
     EXACT = 1000
-    __slots__ = ("count", "times")
+    __slots__ = ("count", "first", "numbers", "times")
 
     def __init__(self) -> None:
         self.count = 0
-        self.times: deque[list[float]] = deque()
+        self.first = 0  # those before it are over
+        self.times = array("d")
+        self.numbers = array("L")
 
     def drop_until(self, moment: float) -> None:
-        times = self.times
-        while times and times[0][0] <= moment:
-            self.count -= int(times.popleft()[1])
+        times, first = self.times, self.first
+        while first < len(times) and times[first] <= moment:
+            self.count -= self.numbers[first]
+            first += 1
+        if first > len(times) // 2:
+            del times[:first], self.numbers[:first]
+            first = 0
+        self.first = first
 
     def add(self, now: float, limit: int, duration: float) -> None:
         self.count += 1
         times = self.times
-        is_near = limit > self.EXACT and len(times) > 1 and now - times[-2][0] < duration / 1000
-        if is_near:
-            times[-1][0] = now
-            times[-1][1] += 1
+        is_kept_one = limit > self.EXACT and len(times) - self.first > 1
+        if is_kept_one and now - times[-2] < duration / 1000:
+            times[-1] = now
+            self.numbers[-1] += 1
         else:
-            times.append([now, 1])
+            times.append(now)
+            self.numbers.append(1)
+
+    def oldest(self, now: float) -> float:
+        return self.times[self.first] if self.first < len(self.times) else now
 
 
 class MemoryStore:
@@ -97,15 +110,20 @@ class MemoryStore:
 
         Returns whether it was counted, and the times that count now.
         """
-        history = self.histories.pop(key, None) or History()
+        return self.count(key, limit, duration, now)
+
+    def count(self, key: str, limit: int, duration: float, now: float) -> tuple[bool, "Times"]:
+        """`hit`, which here waits for nothing."""
+        histories = self.histories
+        history = histories.pop(key, None) or History()
         history.drop_until(now - duration)
         allowed = history.count < limit
         if allowed:
             history.add(now, limit, duration)
-        self.histories[key] = history  # moved to the end: the oldest key is the first to go
-        if len(self.histories) > self.capacity:
-            del self.histories[next(iter(self.histories))]
-        return allowed, Times(history.count, history.times[0][0] if history.times else now)
+        histories[key] = history  # moved to the end: the oldest key is the first to go
+        if len(histories) > self.capacity:
+            del histories[next(iter(histories))]
+        return allowed, Times(history.count, history.oldest(now))
 
     def clear(self) -> None:
         self.histories.clear()
@@ -204,6 +222,15 @@ def _parse_rate(rate: str | None) -> Any:
     return drf.SimpleRateThrottle.parse_rate(object(), rate)
 
 
+@lru_cache(maxsize=1024)
+def _policy(scope: str, limit: int, duration: float) -> tuple[str, str]:
+    """The quoted name, and RateLimit-Policy."""
+    return f'"{scope}"', f'"{scope}";q={limit};w={duration}'
+
+
+_cache_of_drf = drf.SimpleRateThrottle.cache
+
+
 class SimpleRateThrottle(drf.SimpleRateThrottle):
     """DRF's: set `rate` or `scope`, and `get_cache_key`."""
 
@@ -211,51 +238,74 @@ class SimpleRateThrottle(drf.SimpleRateThrottle):
     key: str | None = None
     history: Sequence[float]
 
+    def __init__(self) -> None:
+        if not getattr(self, "rate", None):
+            self.rate = self.get_rate()
+        self.num_requests, self.duration = self.parse_rate(self.rate)
+
     def parse_rate(self, rate: str | None) -> Any:
         return _parse_rate(rate)
 
+    @bridged
     async def allow_request(self, request: Any, view: Any) -> bool:
+        allowed = self.allow_at_once(request, view)
+        return await self.allow_by_store() if allowed is None else allowed
+
+    def allow_at_once(self, request: Any, view: Any) -> bool | None:
+        """`allow_request`, where nothing is to be waited for; else None, and nothing is counted."""
         if self.rate is None:
             return True
-        self.key = self.get_cache_key(request, view)
-        if self.key is None:
+        self.key = key = self.get_cache_key(request, view)
+        if key is None:
             return True
-        self.now = self.timer()
-        allowed, self.history = await self._store().hit(
-            self.key, self.num_requests, self.duration, self.now
-        )
-        return allowed
+        self.now = now = self.timer()
+        if self.cache is _cache_of_drf and not setting("CACHE_URL"):
+            allowed, self.history = store.count(key, self.num_requests, self.duration, now)
+            return allowed
+        return None
 
-    def _store(self) -> MemoryStore | RedisStore | CacheStore:
-        if self.cache is drf.SimpleRateThrottle.cache:
-            return current_store()
-        return CacheStore(self.cache)
+    async def allow_by_store(self) -> bool:
+        """What is left of `allow_request` then."""
+        counted: MemoryStore | RedisStore | CacheStore
+        counted = current_store() if self.cache is _cache_of_drf else CacheStore(self.cache)
+        key: Any = self.key
+        limit, duration = self.num_requests, self.duration
+        allowed, self.history = await counted.hit(key, limit, duration, self.now)
+        return allowed
 
     def rate_limit(self) -> tuple[str, str] | None:
         """The values of RateLimit-Policy and RateLimit, once a request was counted."""
         if self.key is None:
             return None
-        name = f'"{self.scope or type(self).__name__}"'
-        remaining = max(self.num_requests - len(self.history), 0)
-        resets = math.ceil(self.duration - (self.now - self.history[-1])) if self.history else 0
-        return (
-            f"{name};q={self.num_requests};w={self.duration}",
-            f"{name};r={remaining};t={max(resets, 0)}",
-        )
+        limit, duration, history = self.num_requests, self.duration, self.history
+        name, policy = _policy(self.scope or type(self).__name__, limit, duration)
+        count = len(history)
+        resets = math.ceil(duration - (self.now - history[-1])) if count else 0
+        return policy, (f"{name};r={limit - count if count < limit else 0};t={max(0, resets)}")
 
 
 class AnonRateThrottle(SimpleRateThrottle, drf.AnonRateThrottle):
     pass
 
 
+_FORMAT = "throttle_%(scope)s_%(ident)s"
+
+
 class UserRateThrottle(SimpleRateThrottle, drf.UserRateThrottle):
-    pass
+    def get_cache_key(self, request: Any, view: Any) -> str:
+        user = request.user
+        ident = user.pk if user and user.is_authenticated else self.get_ident(request)
+        if self.cache_format == _FORMAT:
+            return f"throttle_{self.scope}_{ident}"
+        key: str = self.cache_format % {"scope": self.scope, "ident": ident}
+        return key
 
 
 class ScopedRateThrottle(SimpleRateThrottle, drf.ScopedRateThrottle):
     def __init__(self) -> None:
         """The rate is known when the view is: DRF's own `__init__` does nothing either."""
 
+    @bridged
     async def allow_request(self, request: Any, view: Any) -> bool:
         self.scope = getattr(view, self.scope_attr, None)
         if not self.scope:

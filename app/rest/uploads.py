@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.conf import settings
+from django.core.files.images import get_image_dimensions
 from django.core.files.uploadedfile import InMemoryUploadedFile
 from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.db import models
@@ -40,7 +41,7 @@ CHUNK_BYTES = 64 * 2**10
 
 
 async def offload(function: Callable[..., T], *args: Any) -> T:
-    """The one hop of this module: call what may write to a disk in a thread. A cancelled request
+    """The one hop of this module: call what reads or writes a disk in a thread. A cancelled request
     waits until the thread has done: what it was making can then be closed.
     """
     hop = asyncio.ensure_future(sync_to_async(function, thread_sensitive=False)(*args))
@@ -235,9 +236,23 @@ async def astore_files(model: Any, values: dict[str, Any], instance: Any = None)
         name = field.generate_filename(owner, file.name)
         save: Any = getattr(field.storage, "asave", None)
         if iscoroutinefunction(save):
-            stored[field.name] = await save(name, file, max_length=field.max_length)
+            name = await save(name, file, max_length=field.max_length)
         else:
-            stored[field.name] = await offload(_save, field, name, file)
+            name = await offload(_save, field, name, file)
+        is_measured = getattr(field, "width_field", None) or getattr(field, "height_field", None)
+        stored[field.name] = await _measured(field, owner, name, file) if is_measured else name
+    return stored
+
+
+async def _measured(field: Any, owner: Any, name: str, file: Any) -> Any:
+    """The stored image with its size: its model writes that into columns of its own, and would open
+    the file to learn it.
+    """
+    image = getattr(file, "image", None)  # as ImageField leaves it
+    stored = field.attr_class(owner, field, name)
+    stored._dimensions_cache = (
+        await offload(get_image_dimensions, file) if image is None else image.size
+    )
     return stored
 
 

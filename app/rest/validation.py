@@ -5,7 +5,10 @@ Fields only compute and are called in place. What must wait is taken out of thei
 - relational fields get their objects beforehand, one query for each model (`relations.aresolve`);
 - a field whose validators wait (uniqueness) is run without them, then they are awaited on its
   value;
-- nested serializers validate themselves, awaited.
+- what a list's uniqueness validators ask about is asked beforehand (`uniqueness`);
+- nested serializers validate themselves, awaited;
+- an image is looked at in a thread: Pillow reads files, imports itself at the first, and takes
+  0.2 s for an evil one of 2 MB.
 
 The functions take any serializer, DRF's own too; `serializers` makes methods of them. A subclass
 that overrides DRF's synchronous `run_validation` or `to_internal_value` has it called in place.
@@ -15,9 +18,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction
-from django.conf import settings
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.core.files import File
 from rest_framework import serializers as drf
 from rest_framework.deprecation import RemovedInDRF320Warning
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -26,8 +29,11 @@ from rest_framework.serializers import as_serializer_error
 from rest_framework.settings import api_settings
 from rest_framework.utils import html
 
+from app.rest import shortcuts
 from app.rest.breathing import Breather
 from app.rest.colours import call_computing
+from app.rest.uniqueness import Taken
+from app.rest.uploads import offload
 from app.rest.validators import acall, waits
 
 
@@ -84,8 +90,15 @@ async def to_internal_value(serializer: Any, data: Any) -> Any:
             serializer.set_value(values, field.source_attrs, value)
     errors.update(_unknown(serializer, data))
     if errors:
-        raise ValidationError(errors)
+        raise refused(errors)
     return values
+
+
+def refused(errors: Any) -> ValidationError:
+    """A ValidationError of details that others raised: DRF would make each of them anew."""
+    error = ValidationError()
+    error.detail = errors
+    return error
 
 
 async def _run_field(serializer: Any, field: Any, primitive: Any) -> Any:
@@ -94,7 +107,7 @@ async def _run_field(serializer: Any, field: Any, primitive: Any) -> Any:
     elif any(map(waits, field.validators)):
         value = await _run_waiting(field, primitive)
     else:
-        value = field.run_validation(primitive)
+        value = await _run_plain(field, primitive)
     name = field.field_name
     method = getattr(serializer, f"avalidate_{name}", None)
     if method is not None:
@@ -103,6 +116,21 @@ async def _run_field(serializer: Any, field: Any, primitive: Any) -> Any:
     if method is None:
         return value
     return await _call_hook(method, value)
+
+
+async def _run_plain(field: Any, primitive: Any) -> Any:
+    if isinstance(primitive, _MAY_HOLD_FILES) and _opens_images(field):
+        return await offload(field.run_validation, primitive)
+    return field.run_validation(primitive)
+
+
+_MAY_HOLD_FILES = (File, list, dict)
+
+
+def _opens_images(field: Any) -> bool:
+    while isinstance(field, drf.ListField | drf.DictField):
+        field = field.child
+    return isinstance(field, drf.ImageField)
 
 
 async def _call_hook(method: Callable[[Any], Any], value: Any) -> Any:
@@ -127,7 +155,7 @@ async def _run_waiting(field: Any, primitive: Any) -> Any:
     reached: list[Any] = []
     field.run_validators = reached.append
     try:
-        value = field.run_validation(primitive)
+        value = await _run_plain(field, primitive)
     finally:
         del field.run_validators
     for reached_value in reached:
@@ -177,15 +205,17 @@ async def list_to_internal_value(serializer: Any, data: Any) -> list[Any]:
     if html.is_html_input(data):
         data = html.parse_html_list(data, default=[])
     items = _empty_copy(serializer, data)
+    taken = await Taken.find(serializer.child, items, None)
     values, errors, breather = [], {}, Breather()
-    for index, item in enumerate(items):
-        try:
-            values.append(await _run_child(serializer, item))
-        except ValidationError as exc:
-            errors[index] = exc.detail
-        await breather.breathe()
+    with taken.at_hand():
+        for index, item in enumerate(items):
+            try:
+                values.append(await _run_child(serializer, item))
+            except ValidationError as exc:
+                errors[index] = exc.detail
+            await breather.breathe()
     if errors:
-        raise ValidationError(_list_errors(errors, len(items)))
+        raise refused(_list_errors(errors, len(items)))
     return values
 
 
@@ -238,7 +268,7 @@ async def run_child(serializer: Any, item: Any) -> Any:
         return await _in_place(child, serializer.run_child_validation, item)
     if isinstance(child, drf.BaseSerializer):
         return await _run_nested(child, item)
-    return child.run_validation(item)
+    return await _run_plain(child, item)
 
 
 async def _in_place(serializer: Any, method: Callable[[Any], Any], data: Any) -> Any:
@@ -248,7 +278,10 @@ async def _in_place(serializer: Any, method: Callable[[Any], Any], data: Any) ->
     for field, validators in aside:
         field.validators = [validator for validator in validators if not waits(validator)]
     try:
-        value = await call_computing(method, data)
+        if any(map(_opens_images, fields)):
+            value = await sync_to_async(method)(data)
+        else:
+            value = await call_computing(method, data)
     finally:
         for field, validators in aside:
             field.validators = validators
@@ -290,5 +323,5 @@ def _unknown(serializer: Any, data: Any) -> dict[str, list[ErrorDetail]]:
 def rejects_unknown(serializer: Any) -> bool:
     """`Meta.reject_unknown`, else `settings.STOWAGE["REJECT_UNKNOWN_FIELDS"]`, else DRF's: no."""
     meta = getattr(serializer, "Meta", None)
-    default = getattr(settings, "STOWAGE", {}).get("REJECT_UNKNOWN_FIELDS", False)
+    default = (shortcuts.setting("STOWAGE") or {}).get("REJECT_UNKNOWN_FIELDS", False)
     return bool(getattr(meta, "reject_unknown", default))

@@ -72,6 +72,8 @@ class _Question:
 
 def waits(validator: Callable[..., Any]) -> bool:
     """Whether the validator must be awaited: it asks the database, or is a coroutine."""
+    if type(validator).__module__ == "django.core.validators":
+        return False
     return (
         isinstance(validator, _UNIQUENESS)
         or iscoroutinefunction(validator)
@@ -85,23 +87,59 @@ async def acall(validator: Any, value: Any, field: Field) -> None:
         context = (field,) if getattr(validator, "requires_context", False) else ()
         await validator(value, *context)
         return
-    original = validator
     if isinstance(validator, UniqueTogetherValidator):
         await _load_compared(validator, field)
-        if validator.condition is not None:
-            validator = _narrow(validator, value, field)
+    is_taken = known(validator, value, field)
+    if is_taken is False and type(validator) is UniqueValidator and field.parent.instance is None:
+        return  # what it would do, in fewer steps
+    if is_taken is not None:
+        _answered(validator, is_taken=is_taken)(value, field)
+        return
+    if getattr(validator, "condition", None) is not None:
+        validator = _narrow(validator, value, field)
     try:
         _probe(validator, None)(value, field)
     except _Asked as asked:
-        is_taken = known(original, value, field)
-        if await asked.queryset.aexists() if is_taken is None else is_taken:
+        if not _holds_nul(value) and await asked.queryset.aexists():
             _probe(validator, answer=True)(value, field)
+
+
+def _holds_nul(value: Any) -> bool:
+    """Whether no row can hold it: the question would be an error, and end a transaction."""
+    values = value.values() if isinstance(value, dict) else (value,)
+    return any(isinstance(one, str) and "\x00" in one for one in values)
 
 
 def _probe(validator: Any, answer: bool | None) -> Any:
     probe = copy.copy(validator)
     probe.queryset = _Question(validator.queryset, answer)
     return probe
+
+
+class _Answer:
+    """In place of a queryset whose rows are known already: `exists()`, whatever it is narrowed by.
+
+    Building a queryset costs more than all else that a validator does.
+    """
+
+    def __init__(self, *, is_taken: bool) -> None:
+        self.is_taken = is_taken
+
+    def filter(self, *_: Any, **__: Any) -> "_Answer":
+        return self
+
+    exclude = none = filter  # noqa: A003 - the method above
+
+    def exists(self) -> bool:
+        return self.is_taken
+
+
+def _answered(validator: Any, *, is_taken: bool) -> Any:
+    answered = copy.copy(validator)
+    answered.queryset = _Answer(is_taken=is_taken)
+    if isinstance(validator, UniqueTogetherValidator):
+        answered.condition = None  # part of what is known
+    return answered
 
 
 async def _load_compared(validator: UniqueTogetherValidator, serializer: Any) -> None:

@@ -5,13 +5,10 @@ permissions, throttles), the handler, handle_exception, finalize_response. Hooks
 coroutines under DRF's names; those that only compute (get_*, finalize_response) stay plain.
 """
 
-from collections.abc import Callable
-from functools import wraps
-from inspect import isawaitable
 from typing import Any
 
 from adrf.views import APIView as AdrfAPIView
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
@@ -25,15 +22,17 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView as DRFAPIView
 from rest_framework.views import get_view_description, get_view_name, set_rollback
 
-from app.rest import problems
+from app.rest import pipelines, problems, shortcuts
+from app.rest.asgi_requests import ASGIRequest
+from app.rest.bridges import bridge_hooks, in_thread
 from app.rest.colours import Colour, call, call_function, colour_of
 from app.rest.exceptions import exception_handler
 from app.rest.metadata import SimpleMetadata
 from app.rest.negotiation import DefaultContentNegotiation
-from app.rest.permissions import AND, NOT, OR, permits, permits_object
+from app.rest.permissions import permits, permits_object
 from app.rest.request import Request
 from app.rest.response import Response as SlimResponse
-from app.rest.response import set_header
+from app.rest.throttling import SimpleRateThrottle
 
 __all__ = [
     "APIView",
@@ -44,7 +43,7 @@ __all__ = [
 ]
 
 # Hooks that dispatch awaits. A subclass that overrides one with a plain function gets it run in a
-# thread.
+# thread (`bridges`).
 _HOOKS = (
     "initial",
     "perform_authentication",
@@ -55,26 +54,20 @@ _HOOKS = (
 )
 
 
-def _dispatch_in_thread(dispatch: Callable[..., Any]) -> Callable[..., Any]:
-    """A plain override of `dispatch`, which may give what `super().dispatch()` gave it to await."""
-
-    @wraps(dispatch)
-    async def dispatch_in_thread(*args: Any, **kwargs: Any) -> Any:
-        response = await sync_to_async(dispatch)(*args, **kwargs)
-        return await response if isawaitable(response) else response
-
-    return dispatch_in_thread
-
-
-_OPERATORS = {AND, OR, NOT}
 _allow: dict[tuple[type, tuple[str, ...]], str] = {}
 
 
 def _allow_of(view: Any) -> str:
-    """`view.allowed_methods` as the header says it: known from the class and the actions bound."""
+    """`view.allowed_methods` as the header says it: known from the class and the actions bound,
+    unless `as_view(http_method_names=[...])` named them.
+    """
     cls = type(view)
     actions = tuple(getattr(view, "action_map", ()))
-    if cls.__init__ is not View.__init__ or cls.allowed_methods is not DRFAPIView.allowed_methods:
+    if (
+        "http_method_names" in view.__dict__
+        or cls.__init__ is not View.__init__
+        or cls.allowed_methods is not DRFAPIView.allowed_methods
+    ):
         return ", ".join(view.allowed_methods)
     known = _allow.get((cls, actions))
     if known is None:
@@ -105,17 +98,28 @@ class APIView(AdrfAPIView):
     content_negotiation_class = _negotiation_class
     awaited_hooks: tuple[str, ...] = _HOOKS
 
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        """DRF's, exempt from CSRF checks by its mark alone: Django's decorator would put a
+        coroutine around it.
+        """
+        exempt = super().as_view(**initkwargs)
+        view = getattr(exempt, "__wrapped__", exempt)
+        if getattr(view, "cls", None) is not cls:
+            return exempt
+        view.csrf_exempt = True
+        return view
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in cls.awaited_hooks:
-            hook = cls.__dict__.get(name)
-            if callable(hook) and not iscoroutinefunction(hook):
-                setattr(cls, name, sync_to_async(hook))
+        bridge_hooks(cls, cls.awaited_hooks)
         dispatch = cls.__dict__.get("dispatch")
         if dispatch is not None and not iscoroutinefunction(dispatch):
-            cls.dispatch = _dispatch_in_thread(dispatch)  # type: ignore[method-assign]
+            cls.dispatch = in_thread(dispatch)  # type: ignore[method-assign]
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        if type(request) is ASGIRequest and pipelines.is_usual(self):
+            return pipelines.make_request(self, request)
         return Request(
             request,
             parsers=self.get_parsers(),
@@ -125,8 +129,12 @@ class APIView(AdrfAPIView):
         )
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if type(request) is ASGIRequest and shortcuts.are_on():
+            return await pipelines.dispatch(self, pipelines.ways_of(self), request, args, kwargs)
         self.args = args
         self.kwargs = kwargs
+        if isinstance(request, ASGIRequest) and not pipelines.ways_of(self).initializes:
+            await pipelines.read_small_body(request)
         self.request: Any = self.initialize_request(request, *args, **kwargs)
         self.headers = self.default_response_headers
         try:
@@ -161,11 +169,15 @@ class APIView(AdrfAPIView):
         response.accepted_renderer = request.accepted_renderer
         response.accepted_media_type = request.accepted_media_type
         response.renderer_context = self.get_renderer_context()
-        vary = self.headers.pop("Vary", None)
-        if vary is not None:
-            patch_vary_headers(response, list(split_header_value(vary)))
-        for name, value in self.headers.items():
-            set_header(response, name, value)
+        headers = self.headers
+        if "Vary" in headers:
+            patch_vary_headers(response, list(split_header_value(headers.pop("Vary"))))
+        store = response.headers._store
+        for name, value in headers.items():
+            if type(value) is str and value.isascii() and "\n" not in value and "\r" not in value:
+                store[name.lower()] = (name, value)
+            else:
+                response[name] = value
         return response
 
     async def call_handler(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -181,6 +193,9 @@ class APIView(AdrfAPIView):
 
     async def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
         """Everything that must hold before the handler runs."""
+        if type(request) is Request and pipelines.is_usual(self):
+            await pipelines.begin(self, request, args, kwargs)
+            return
         self.format_kwarg = self.get_format_suffix(**kwargs)
         negotiated = self.perform_content_negotiation(request)
         request.accepted_renderer, request.accepted_media_type = negotiated
@@ -196,13 +211,7 @@ class APIView(AdrfAPIView):
 
     async def check_permissions(self, request: Any) -> None:
         for permission in self.get_permissions():
-            if type(permission) in _OPERATORS:
-                permitted = await permits(permission, request, self)
-            elif colour_of(type(permission), "has_permission") is Colour.AWAITED:
-                permitted = await permission.has_permission(request, self)
-            else:
-                permitted = await call(permission, "has_permission", request, self)
-            if not permitted:
+            if not await permits(permission, request, self):
                 self._refuse(request, permission)
 
     async def check_object_permissions(self, request: Any, obj: Any) -> None:
@@ -218,25 +227,36 @@ class APIView(AdrfAPIView):
         )
 
     async def check_throttles(self, request: Any) -> None:
-        """Ask every throttle, so that each counts the request; refuse with the longest wait."""
         throttles = self.get_throttles()
-        if not throttles:
-            return
-        waits = [
-            await call(throttle, "wait")
-            for throttle in throttles
-            if not (
-                await throttle.allow_request(request, self)
-                if colour_of(type(throttle), "allow_request") is Colour.AWAITED
-                else await call(throttle, "allow_request", request, self)
-            )
-        ]
-        limits = [limit for one in throttles if (limit := _rate_limit(one)) is not None]
-        if limits:
+        if throttles:
+            await self._pass_throttles(request, throttles)
+
+    async def _pass_throttles(self, request: Any, throttles: list[Any]) -> None:
+        """Ask every throttle, so that each counts the request; refuse with the longest wait."""
+        refused, limits = [], []
+        for throttle in throttles:
+            ask = type(throttle).allow_request
+            if ask is SimpleRateThrottle.allow_request:
+                allowed = throttle.allow_at_once(request, self)
+                if allowed is None:
+                    allowed = await throttle.allow_by_store()
+            elif colour_of(type(throttle), "allow_request") is Colour.AWAITED:
+                allowed = await throttle.allow_request(request, self)
+            else:
+                allowed = await call(throttle, "allow_request", request, self)
+            if not allowed:
+                refused.append(await call(throttle, "wait"))
+            limit = _rate_limit(throttle)
+            if limit is not None:
+                limits.append(limit)
+        if len(limits) == 1:
+            self.headers["RateLimit-Policy"], self.headers["RateLimit"] = limits[0]
+        elif limits:
             self.headers["RateLimit-Policy"] = ", ".join(policy for policy, _ in limits)
             self.headers["RateLimit"] = ", ".join(left for _, left in limits)
-        if waits:
-            self.throttled(request, max((wait for wait in waits if wait is not None), default=None))
+        if refused:
+            waits = (wait for wait in refused if wait is not None)
+            self.throttled(request, max(waits, default=None))
 
     def get_permissions(self) -> list[Any]:
         return [permission() for permission in self.permission_classes]
@@ -283,3 +303,8 @@ class APIView(AdrfAPIView):
             for component in components
             if isinstance(component, type) and colour_of(component, name) is Colour.THREAD
         ]
+
+
+bridge_hooks(APIView, _HOOKS)
+#: What `pipelines` does in one go, as it is here: a class that has anything else is asked.
+USUAL = pipelines.look(APIView)

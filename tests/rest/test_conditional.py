@@ -1,6 +1,7 @@
 """Conditional requests on views: by columns, by bytes, under concurrency, and what 304 spares."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from django.urls import include, path
@@ -11,6 +12,7 @@ from app.rest import viewsets
 from app.rest.conditional import ConditionalMixin
 from app.rest.decorators import action
 from app.rest.permissions import AllowAny, BasePermission
+from app.rest.preconditions import EntityTag
 from app.rest.response import Response
 from app.rest.routers import DefaultRouter
 from app.rest.views import APIView
@@ -56,6 +58,22 @@ class Guarded(ByColumns):
     permission_classes = [OnlyHostA]
 
 
+class ByVersion(Open, ConditionalMixin, viewsets.ModelViewSet):
+    queryset = Host.objects.order_by("id")
+    serializer_class = HostSerializer
+    version_field = "version"
+
+
+class Tagging(ByVersion):
+    def etag(self, obj):
+        return EntityTag(f"own-{obj.version}")
+
+
+class Dating(ByVersion):
+    def last_modified(self, obj):
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+
 class Report(ConditionalMixin, APIView):
     authentication_classes = []
     permission_classes = [AllowAny]
@@ -67,7 +85,8 @@ class Report(ConditionalMixin, APIView):
 
 router = DefaultRouter()
 for name, viewset in (
-    ("columns", ByColumns), ("bytes", ByBytes), ("strict", Strict), ("guarded", Guarded)
+    ("columns", ByColumns), ("bytes", ByBytes), ("strict", Strict), ("guarded", Guarded),
+    ("version", ByVersion), ("tagging", Tagging), ("dating", Dating),
 ):  # fmt: skip
     router.register(name, viewset, name)
 urlpatterns = [path("", include(router.urls)), path("report/", Report.as_view())]
@@ -88,6 +107,20 @@ async def test_what_the_client_has_is_304_without_a_body(client, hops, kind):
         assert again["Vary"] == read["Vary"]
         assert not {"Content-Type", "Content-Length"} & again.headers.keys()
     assert not hops
+
+
+@pytest.mark.usefixtures("transaction")
+async def test_version_alone_tags_an_object_unless_the_view_tells_more(client):
+    pk = (await make()).pk
+    read = await client.get(f"/version/{pk}/")
+    assert (read["ETag"], read.headers.get("Last-Modified")) == ('"1"', None)
+    indented = await client.get(f"/version/{pk}/", HTTP_ACCEPT="application/json; indent=4")
+    assert indented["ETag"].startswith('"1-')
+    assert (await client.get(f"/tagging/{pk}/"))["ETag"] == '"own-1"'
+    dated = await client.get(f"/dating/{pk}/")
+    assert (dated["ETag"], dated["Last-Modified"]) == ('"1"', "Thu, 01 Jan 2026 00:00:00 GMT")
+    changed = await client.patch(f"/version/{pk}/", {"cpus": 2}, format="json")
+    assert changed["ETag"] == '"2"'
 
 
 @pytest.mark.usefixtures("transaction")

@@ -54,6 +54,8 @@ class PlainSerializer(serializers.ModelSerializer):
 class ContainerFilter(FilterSet):
     host = django_filters.NumberFilter("host_id")
     memory = django_filters.NumberFilter("memory_limit_bytes", lookup_expr="gte")
+    small = django_filters.NumberFilter("exit_code", max_value=5, decimal_places=0)
+    cpus = django_filters.NumberFilter("cpu_limit", lookup_expr="lt")
     name = django_filters.CharFilter()
     seen = django_filters.IsoDateTimeFilter("last_seen_at", lookup_expr="lt")
     named = django_filters.CharFilter("name", lookup_expr="icontains")
@@ -178,6 +180,15 @@ async def test_every_renderer_answers_alike(pair, accept):
         await pair.get(address, HTTP_ACCEPT=accept)
 
 
+@pytest.mark.parametrize("letter", ["f", "%66", "%6F%66"])
+async def test_a_format_in_the_query_is_found_however_it_is_written(pair, letter):
+    rest = "ormat" if letter != "%6F%66" else "rmat"
+    for name in (f"{letter}{rest}", f"f%6{letter[-1]}{rest}", f"x=%3D&{letter}{rest}", "x%3Df"):
+        for wanted in ("json", "nope", "%6Ason"):
+            await pair.get(f"/hosts/?{name}={wanted}")
+    assert (await pair.get("/hosts/?%66ormat=nope")).status_code == 404
+
+
 async def test_what_a_client_has_is_told_alike(pair):
     async for pk in Container.objects.values_list("pk", flat=True):
         whole = await pair.get(f"/conditional/{pk}/")
@@ -198,6 +209,23 @@ async def test_pages_are_alike_to_the_last(pair):
             address = address and address.removeprefix("http://testserver")  # noqa: PLW2901
 
 
+@pytest.mark.parametrize("number", ["0", "1", "9" * 18, "9" * 19, "9" * 30])
+async def test_pages_beyond_all_rows_are_alike(pair, number):
+    for name in ("limit", "offset", "page", "page_size"):
+        for address in ADDRESSES:
+            await pair.get(f"{address}?{name}={number}")
+            await pair.get(f"{address}?{name}={number}&limit=2")
+
+
+NUMBERS = ("0", "1", "007", "5", "6", "1.5", " 1", "1e1", "-0", "٣", "1" * 18, "1" * 19, "nan", "x")
+
+
+@pytest.mark.parametrize("name", ["host", "memory", "small", "cpus"])
+async def test_numbers_are_read_alike(pair, name):
+    for number in NUMBERS:
+        await pair.get(f"/containers/?{urlencode({name: number})}")
+
+
 async def test_headers_of_middleware_are_alike(pair):
     for headers in (
         {"HTTP_COOKIE": "sessionid=short"},
@@ -211,6 +239,34 @@ async def test_headers_of_middleware_are_alike(pair):
         secured = Pair()
         await secured.get("/hosts/")
         await secured.get("/hosts/", HTTP_X_FORWARDED_PROTO="https")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {
+            "SECURE_HSTS_SECONDS": 60, "SECURE_HSTS_PRELOAD": True, "SECURE_SSL_REDIRECT": True,
+            "SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https"),
+        },
+        {"X_FRAME_OPTIONS": "sameorigin", "SECURE_REFERRER_POLICY": "origin, no-referrer"},
+        {"CSRF_USE_SESSIONS": True, "SECURE_CONTENT_TYPE_NOSNIFF": False},
+        {"USE_X_FORWARDED_HOST": True, "ALLOWED_HOSTS": ["proxied"]},
+        {"PREPEND_WWW": True, "APPEND_SLASH": True},
+        {"DISALLOWED_USER_AGENTS": [re.compile("robot")]},
+    ],
+)  # fmt: skip
+async def test_middleware_does_what_its_settings_say(options):
+    with override_settings(**options):
+        pair = Pair()
+        for address in ("/hosts/", "/hosts", "/nowhere/"):
+            for headers in (
+                {},
+                {"HTTP_X_FORWARDED_PROTO": "https"},
+                {"HTTP_X_FORWARDED_HOST": "proxied"},
+                {"HTTP_USER_AGENT": "robot"},
+                {"HTTP_COOKIE": "sessionid=" + "a" * 32},
+            ):
+                await pair.get(address, **headers)
 
 
 WORDS = st.sampled_from(
@@ -241,10 +297,14 @@ async def test_any_query_answers_alike(pair, address, query):
 @pytest.mark.parametrize("address", ["/hosts/", "/containers/", "/cursor/", "/limit/"])
 async def test_plain_reads_take_the_lane(pair, address, monkeypatch):
     taken = []
-    represent = lanes.Lane.represent
-    monkeypatch.setattr(
-        lanes.Lane, "represent", lambda lane, rows: taken.append(lane) or represent(lane, rows)
-    )
+    answer = lanes.Lane.list_response
+
+    async def note(lane, view):
+        response = await answer(lane, view)
+        taken.append(lane)
+        return response
+
+    monkeypatch.setattr(lanes.Lane, "list_response", note)
     await pair.short.get(address)
     await pair.short.get(f"{address}?ordering=name&host=1")
     assert len(taken) == 2

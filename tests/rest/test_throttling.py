@@ -1,6 +1,7 @@
 """Throttles count in one step: as many requests as the rate allows, however many come together."""
 
 import asyncio
+import sys
 
 import pytest
 from django.urls import path
@@ -8,7 +9,7 @@ from django.urls import path
 from app.rest import throttling
 from app.rest.permissions import AllowAny
 from app.rest.response import Response
-from app.rest.throttling import AnonRateThrottle, MemoryStore, ScopedRateThrottle
+from app.rest.throttling import AnonRateThrottle, History, MemoryStore, ScopedRateThrottle
 from app.rest.views import APIView
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.urls("tests.rest.test_throttling")]
@@ -92,3 +93,12 @@ async def test_while_redis_is_gone_the_worker_counts_alone(client, settings, cap
     codes = [(await client.get("/throttled/")).status_code for _ in range(7)]
     assert codes == [200] * 5 + [429] * 2
     assert caplog.text.count("Redis cannot be reached") == 1
+
+
+async def test_history_takes_sixteen_bytes_a_request():
+    history = History()
+    for number in range(100_000):
+        history.drop_until(number - 600)
+        history.add(number, limit=History.EXACT, duration=600)
+    assert (history.count, history.oldest(0)) == (600, 99_400)
+    assert sys.getsizeof(history.times) + sys.getsizeof(history.numbers) < 16 * 2 * 600 + 2000
