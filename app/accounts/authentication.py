@@ -5,22 +5,28 @@ revoked, its user switched off) is told only to who presents the right secret.
 """
 
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache, partial
 from typing import Any
 
 from django import db
-from django.utils import timezone
+from django.conf import settings
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 
 from app.accounts import services, tokens
 from app.accounts.models import Token, User
-from app.accounts.token_caches import token_cache
+from app.accounts.token_caches import own, token_cache
 from app.errors import Unavailable
+from app.rest.sharing import Shared
 
 logger = logging.getLogger(__name__)
 
 SCHEMES = {"bearer", "token"}
+
+# A thousand clients with one token that come at once look it up, and note its use, once.
+_lookups: Shared[tuple[float, Token]] = Shared()
+_records: Shared[bool] = Shared()
 
 
 class TokenAuthentication(BaseAuthentication):
@@ -29,37 +35,23 @@ class TokenAuthentication(BaseAuthentication):
     realm = "stowage"
 
     async def authenticate(self, request: Any) -> tuple[User, Token] | None:
-        text = _presented(request.META.get("HTTP_AUTHORIZATION", ""))
-        if text is None:
+        header = request.META.get("HTTP_AUTHORIZATION")
+        known = None if header is None else _read(header)
+        if known is None:
             return None
-        now = timezone.now()
-        token = await self.get_token(text)
-        _check_usable(token, now)
-        await _note_use(token, now)
-        return token.user, token
-
-    async def get_token(self, text: str) -> Token:
-        """The token of that text. Raises AuthenticationFailed when there is none."""
-        credential = tokens.parse(text)
-        if credential is None:
-            raise AuthenticationFailed(
-                f"This is not a token of this API: one reads {tokens.KIND}_<prefix>_<secret>.",
-                code="malformed_token",
-            )
-        token: Token | None = token_cache.get(credential)
-        if token is not None:
-            return token
-        read_at = token_cache.now()
-        try:
-            token = await Token.objects.by_prefix(credential.prefix)
-        except Token.DoesNotExist:
-            token = None
-        if token is None or not credential.matches(token.digest):
-            raise AuthenticationFailed(
-                "No such token. It was mistyped, or is of another server.", code="unknown_token"
-            )
-        token_cache.put(credential, token, read_at)
-        return token
+        credential, digest = known
+        token = token_cache.get(credential.prefix, digest)
+        if token is None:
+            token = await _fetch(credential)
+        elif token_cache.wants_renewal:
+            await _renew()
+        now = datetime.now(UTC)
+        user = token.user
+        _check_usable(token, user, now)
+        last = token.last_used_at
+        if last is None or now - last >= services.LAST_USED_PRECISION:
+            await _note_use(token, now)
+        return user, token
 
     def authenticate_header(self, request: Any) -> str:
         """The challenge of RFC 6750: with an error once a credential was refused, plain before."""
@@ -91,6 +83,33 @@ class SessionAuthentication(BaseAuthentication):
             raise PermissionDenied(f"CSRF check failed: {reason}", code="csrf_failed")
 
 
+LONGEST = 256
+"""A longer header is read anew each time: what strangers send shall not fill the memory."""
+
+
+def _read(header: str) -> tuple[tokens.Credential, str] | None:
+    """The token that is presented, and its digest; None when the header is of no scheme of ours.
+    Raises AuthenticationFailed for what is no token.
+    """
+    return _read_once(header) if len(header) <= LONGEST else _parse(header)
+
+
+def _parse(header: str) -> tuple[tokens.Credential, str] | None:
+    text = _presented(header)
+    if text is None:
+        return None
+    credential = tokens.parse(text)
+    if credential is None:
+        raise AuthenticationFailed(
+            f"This is not a token of this API: one reads {tokens.KIND}_<prefix>_<secret>.",
+            code="malformed_token",
+        )
+    return credential, credential.digest
+
+
+_read_once = lru_cache(maxsize=1024)(_parse)
+
+
 def _presented(header: str) -> str | None:
     """The token's text in the header, or None when the header is of no scheme of ours."""
     scheme, _, rest = header.strip().partition(" ")
@@ -109,25 +128,66 @@ def _presented(header: str) -> str | None:
     return text
 
 
-def _check_usable(token: Token, now: datetime) -> None:
+async def _fetch(credential: tokens.Credential) -> Token:
+    """The token of that text, for this request alone. Raises AuthenticationFailed."""
+    came_at = token_cache.now()
+    read_at, token = await _lookups.get(credential, partial(_look_up, credential))
+    if came_at - read_at > settings.STOWAGE["TOKEN_CACHE_SECONDS"]:  # another's, and slow
+        read_at, token = await _look_up(credential)
+    return own(token)
+
+
+def _check_usable(token: Token, user: User, now: datetime) -> None:
     if token.revoked_at is not None:
         reason = f"The token was revoked at {token.revoked_at:%Y-%m-%dT%H:%M:%SZ}."
     elif token.expires_at is not None and token.expires_at <= now:
         reason = f"The token expired at {token.expires_at:%Y-%m-%dT%H:%M:%SZ}. Create another."
-    elif not token.user.is_active:
+    elif not user.is_active:
         reason = "The user of this token is switched off."
     else:
         return
     raise AuthenticationFailed(reason, code="unusable_token")
 
 
-async def _note_use(token: Token, now: datetime) -> None:
-    """Record the use when the last record is a minute old; never at the expense of the request."""
-    last = token.last_used_at
-    if last is not None and now - last < services.LAST_USED_PRECISION:
-        return
+async def _look_up(credential: tokens.Credential) -> tuple[float, Token]:
+    """The token as the database has it at that moment or later, read with those that are about to
+    be due in the cache. Raises AuthenticationFailed when there is none.
+    """
+    read_at = token_cache.now()
+    presented: Token | None = None
+    with token_cache.renewing() as due:
+        prefixes = [credential.prefix, *(one for one in due if one != credential.prefix)]
+        rows = await Token.objects.rows_by_prefix(prefixes)
+    for row in rows:
+        if row["t_prefix"] != credential.prefix:
+            token_cache.renew(row, read_at)
+        elif credential.matches(row["t_digest"]):
+            presented = token_cache.put(row, read_at)
+    if presented is None:
+        raise AuthenticationFailed(
+            "No such token. It was mistyped, or is of another server.", code="unknown_token"
+        )
+    return read_at, presented
+
+
+async def _renew() -> None:
+    """Read the tokens that are about to be due; without a database they are believed as long."""
+    read_at = token_cache.now()
     try:
-        if await services.record_token_use(token=token, used_at=now):
+        with token_cache.renewing() as due:
+            rows = await Token.objects.rows_by_prefix(due) if due else []
+    except (db.Error, Unavailable):
+        logger.warning("Tokens could not be read ahead of time.", exc_info=True)
+        return
+    for row in rows:
+        token_cache.renew(row, read_at)
+
+
+async def _note_use(token: Token, now: datetime) -> None:
+    """Record the use, whose last record is a minute old; never at the expense of the request."""
+    record = partial(services.record_token_use, token=token, used_at=now)
+    try:
+        if await _records.get(token.pk, record):
             token_cache.forget(token)
     except (db.Error, Unavailable):
         logger.warning("The use of token %s could not be recorded.", token.prefix, exc_info=True)

@@ -34,6 +34,7 @@ class Scope(models.TextChoices):
     AGENT = "agent"
 
 
+_OPERATOR = Role.OPERATOR.value
 VIEWER_SCOPES = frozenset({Scope.READ.value})
 OPERATOR_SCOPES = frozenset({Scope.READ.value, Scope.WRITE.value})
 ALL_SCOPES = frozenset(Scope.values)
@@ -86,7 +87,7 @@ class User(AbstractBaseUser, PermissionsMixin, models.Model):
 
     @property
     def is_operator(self) -> bool:
-        return self.role == Role.OPERATOR or self.is_staff or self.is_superuser
+        return self.role == _OPERATOR or self.is_staff or self.is_superuser
 
     @property
     def scopes(self) -> frozenset[str]:

@@ -17,11 +17,13 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from app.accounts.models import Scope
 
 ANY = "any"
+READ, WRITE = Scope.READ.value, Scope.WRITE.value  # an enumeration takes a while to say
 
 
 class HasScope(BasePermission):
     async def has_permission(self, request: Any, view: Any) -> bool:
-        if not request.user or not request.user.is_authenticated:
+        user = request.user
+        if not user or not user.is_authenticated:
             return False
         needed = required_scope(request.method, view)
         granted = granted_scopes(request)
@@ -43,17 +45,20 @@ class ManagesOwnTokens(HasScope):
 
 def required_scope(method: str, view: Any) -> str:
     """The scope that a request needs: what the view says of its action, else of the method."""
-    asked: dict[str, str] = getattr(view, "required_scopes", {})
-    default = Scope.READ.value if method in SAFE_METHODS else Scope.WRITE.value
+    asked: dict[str, str] | None = getattr(view, "required_scopes", None)
+    default = READ if method in SAFE_METHODS else WRITE
+    if not asked:
+        return default
     action = getattr(view, "action", None) or ""
     return asked.get(action) or asked.get(method) or default
 
 
 def granted_scopes(request: Any) -> frozenset[str]:
     """Of the credential when there is one (one that names no scopes has none), else of the user."""
-    if request.auth is None:
+    credential = request.auth
+    if credential is None:
         return getattr(request.user, "scopes", frozenset())
-    return getattr(request.auth, "effective_scopes", frozenset())
+    return getattr(credential, "effective_scopes", frozenset())
 
 
 def _refusal(needed: str, granted: frozenset[str], request: Any) -> str:

@@ -36,17 +36,23 @@ class TokenQuerySet(models.QuerySet):
         return self.order_by("-created_at", "-id")
 
     async def by_prefix(self, prefix: str) -> "Token":
-        """The token with its user, in one query. Raises Token.DoesNotExist.
-
-        Every request of a program begins with this read, so it is planned once: made anew each
-        time, the same QuerySet took 600 microseconds of CPU, of which the query was 100.
-        """
-        plan = _lookup_plan()
-        rows = await db.fetch(plan.sql, prefix)
+        """The token with its user, in one query. Raises Token.DoesNotExist."""
+        rows = await self.rows_by_prefix([prefix])
         if not rows:
             raise self.model.DoesNotExist
-        values = list(rows[0].values())
-        split = len(plan.token_names)
+        return self.of_row(rows[0])
+
+    async def rows_by_prefix(self, prefixes: list[str]) -> list[Any]:
+        """What `of_row` makes tokens of; equal while nothing of the token and its user changes.
+
+        A request of a program begins with this read, so it is planned once: made anew each time,
+        the same QuerySet took 600 microseconds of CPU, of which the query was 100.
+        """
+        return list(await db.fetch(_lookup_plan().sql, prefixes))
+
+    def of_row(self, row: Any) -> "Token":
+        plan = _lookup_plan()
+        values, split = list(row.values()), len(plan.token_names)
         token: Token = self.model.from_db(self.db, plan.token_names, values[:split])
         token.user = plan.user_model.from_db(self.db, plan.user_names, values[split:])
         return token
@@ -71,6 +77,6 @@ def _lookup_plan() -> _LookupPlan:
     columns += [f"u.{name} AS u_{name}" for name in user_names]
     sql = (
         f"SELECT {', '.join(columns)} FROM {token.db_table} t "  # noqa: S608 - the models' names
-        f"JOIN {user.db_table} u ON u.id = t.user_id WHERE t.prefix = %s"
+        f"JOIN {user.db_table} u ON u.id = t.user_id WHERE t.prefix = ANY(%s::varchar[])"
     )
     return _LookupPlan(sql, token_names, user_names, user.model)

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiViewExtension
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 
 from app.accounts.models import Scope
 from app.accounts.permissions import ANY, required_scope
@@ -61,8 +61,18 @@ class CallerSerializer(UserSerializer):
         fields = [*UserSerializer.Meta.fields, "teams", "scopes", "token"]
 
 
+DRY_RUN = OpenApiParameter(
+    "dry_run",
+    {"type": "string", "enum": ["all"]},
+    description="`all`: validate, run, answer as usual, and take everything back.",
+)
+
+
 class CreatedTokenSerializer(TokenSerializer):
-    token = serializers.CharField(read_only=True, help_text="Shown here and never again.")
+    id = serializers.IntegerField(allow_null=True, help_text="Of a dry run there is none.")
+    token = serializers.CharField(
+        read_only=True, allow_null=True, help_text="Shown here and never again; null in a dry run."
+    )
 
     class Meta(TokenSerializer.Meta):
         fields = [*TokenSerializer.Meta.fields, "token"]
@@ -85,7 +95,13 @@ class TokensExtension(OpenApiViewExtension):
     def view_replacement(self) -> Any:
         from app.accounts.models import Token
 
-        @extend_schema_view(create=extend_schema(responses={201: CreatedTokenSerializer}))
+        @extend_schema_view(
+            create=extend_schema(
+                parameters=[DRY_RUN],
+                responses={201: CreatedTokenSerializer},
+            ),
+            destroy=extend_schema(parameters=[DRY_RUN]),
+        )
         class View(self.target_class):  # type: ignore[name-defined]
             __doc__ = self.target_class.__doc__
             queryset = Token.objects.none()

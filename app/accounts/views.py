@@ -2,11 +2,15 @@
 
 from typing import Any
 
+from app import db
 from app.accounts import services
 from app.accounts.models import Membership, Token
 from app.accounts.permissions import ANY, HasScope, ManagesOwnTokens, granted_scopes
 from app.accounts.serializers import MembershipSerializer, TokenSerializer, UserSerializer
 from app.rest import mixins, viewsets
+from app.rest.dry_runs import is_dry_run
+from app.rest.exceptions import ValidationError
+from app.rest.request import Request
 from app.rest.response import Response
 from app.rest.views import APIView
 
@@ -50,7 +54,22 @@ class TokenViewSet(
     def get_queryset(self) -> Any:
         return Token.objects.of_user(self.request.user.pk).newest_first()
 
-    async def create(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+    async def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        if "watch" in request.query_params:
+            message = "Tokens can't be watched: no event tells of them. Leave it out."
+            raise ValidationError({"watch": [message]})
+        response: Response = await super().list(request, *args, **kwargs)
+        return response
+
+    async def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        if not is_dry_run(request):
+            return await self._create(request)
+        async with db.rehearsal():
+            response = await self._create(request)
+        response.data |= {"id": None, "token": None}  # none was given out
+        return response
+
+    async def _create(self, request: Request) -> Response:
         serializer = self.get_serializer(data=request.data)
         await serializer.ais_valid(raise_exception=True)
         token, text = await services.create_token(
@@ -60,4 +79,8 @@ class TokenViewSet(
         return Response({**created, "token": text}, status=201)
 
     async def perform_destroy(self, instance: Token) -> None:
-        await services.revoke_token(token=instance)
+        if not is_dry_run(self.request):
+            await services.revoke_token(token=instance)
+            return
+        async with db.rehearsal():
+            await services.revoke_token(token=instance)

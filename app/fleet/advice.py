@@ -2,21 +2,24 @@
 
 A fleet's advice is ordered by what all of it would save, and told a page at a time. So it is made
 twice: first of everyone, of which only what it is ordered and chosen by is kept; then of the page,
-with the samples of the open hour. Of up to OPEN_MAX containers both are the same.
+with the samples of the open hour. Of up to OPEN_MAX containers both are the same; of more the first
+is remembered (`app.fleet.remembered`).
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from app import db
-from app.fleet.policies import fetch_policies
+from app.fleet import remembered
+from app.fleet.policies import Policies, fetch_policies
 from app.fleet.policy import Effective
 from app.fleet.querysets import LIVE_STATES
-from app.fleet.rightsizing import Amounts, Assessment, Sizing, State, assess
-from app.fleet.rightsizing_queries import Row, amounts, fetch_members
+from app.fleet.rightsizing import Amounts, Assessment, State, assess
+from app.fleet.rightsizing_queries import CHUNK, OPEN_MAX, Row, amounts, fetch_members
 from app.fleet.turns import in_turns
 
 CONTAINERS = """
@@ -34,6 +37,8 @@ WORKLOADS = """
             WHERE c.workload_id = w.id AND c.state = ANY($2::text[])) AS containers
     FROM unnest($1::bigint[]) AS chosen (id) JOIN fleet_workload w USING (id)
 """
+REST_SECONDS = 0.005
+"""How long the loop is free after each stretch of work that nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class Advice:
     @property
     def count(self) -> int:
         """How many times a saving is made: a workload's replicas, as its spec asks for them."""
-        return int(self.row["replicas"]) if self.is_workload else 1
+        return _count(self.row, self.is_workload)
 
     def as_dict(self) -> dict[str, Any]:
         row = self.row
@@ -64,14 +69,18 @@ class Advice:
             "overrides": self.effective.as_dict(),
             **self.assessment.as_dict(),
             "saving": {
-                "cpu": _times(self.assessment.cpu, self.count),
-                "memory": _times(self.assessment.memory, self.count),
+                "cpu": _times(self.assessment.cpu.saving, self.count),
+                "memory": _times(self.assessment.memory.saving, self.count),
             },
         }
 
 
-def _times(sizing: Sizing, count: int) -> float | None:
-    return None if sizing.saving is None else round(sizing.saving * count, 6)
+def _count(row: Row, is_workload: bool) -> int:
+    return int(row["replicas"]) if is_workload else 1
+
+
+def _times(saving: float | None, count: int) -> float | None:
+    return None if saving is None else round(saving * count, 6)
 
 
 class Key(NamedTuple):
@@ -84,6 +93,7 @@ class Key(NamedTuple):
     memory_saving: float | None
 
 
+BY_NAME = itemgetter(Key._fields.index("name"), Key._fields.index("id"))
 ORDERINGS: Mapping[str, tuple[str, bool]] = {
     "-saving": ("memory_saving", True),
     "saving": ("memory_saving", False),
@@ -98,10 +108,11 @@ def arrange(keys: Iterable[Key], *, ordering: str, states: Collection[State] = (
     """The keys of these states in order; those without a saving come last, ties go by name."""
     chosen = [key for key in keys if not states or key.state in states]
     name, is_descending = ORDERINGS[ordering]
-    chosen.sort(key=lambda key: (key.name, key.id))
-    known = [key for key in chosen if getattr(key, name) is not None]
-    known.sort(key=lambda key: getattr(key, name), reverse=is_descending)
-    return known + [key for key in chosen if getattr(key, name) is None]
+    place = Key._fields.index(name)
+    chosen.sort(key=BY_NAME)
+    known = [key for key in chosen if key[place] is not None]
+    known.sort(key=itemgetter(place), reverse=is_descending)
+    return known + [key for key in chosen if key[place] is None]
 
 
 @dataclass(slots=True)
@@ -112,10 +123,12 @@ class Totals:
     cpu: float = 0.0
     memory: float = 0.0
 
-    def add(self, key: Key) -> None:
-        self.states[str(key.state)] += 1
-        self.cpu += key.cpu_saving or 0.0
-        self.memory += key.memory_saving or 0.0
+    def add(self, keys: Sequence[Key]) -> None:
+        for state, count in Counter(key.state for key in keys).items():
+            self.states[str(state)] += count
+        for key in keys:
+            self.cpu += key.cpu_saving or 0.0
+            self.memory += key.memory_saving or 0.0
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -124,34 +137,147 @@ class Totals:
         }
 
 
-async def fetch_keys(*, ids: Sequence[int], is_workload: bool, at: datetime) -> list[Key]:
-    """The key of each of these containers or workloads."""
+async def fetch_keys(
+    *, ids: Sequence[int], is_workload: bool, at: datetime, open_max: int = OPEN_MAX
+) -> list[Key]:
+    """The key of each of these containers or workloads.
+
+    Above `open_max` containers those whose evidence has not changed are not read again.
+    """
+    rows = await _fetch_rows(ids, is_workload)
+    policies = await fetch_policies()
+    if sum(row["containers"] for row in rows) > open_max:
+        remembered.MEMORY.note(is_workload=is_workload, at=at)
+        return await _remembered(rows, policies, is_workload, at)
     return [
-        Key(
-            one.row["id"],
-            one.row["name"],
+        _key(
+            one.row,
+            is_workload,
             one.assessment.state,
-            _times(one.assessment.cpu, one.count),
-            _times(one.assessment.memory, one.count),
+            one.assessment.cpu.saving,
+            one.assessment.memory.saving,
         )
-        async for one in _advise(ids, is_workload, at, with_open=None)
+        async for one in _advise(rows, policies, is_workload, at, with_open=None)
     ]
+
+
+def _key(row: Row, is_workload: bool, state: State, cpu: float | None, memory: float | None) -> Key:
+    count = _count(row, is_workload)
+    return Key(row["id"], row["name"], state, _times(cpu, count), _times(memory, count))
+
+
+async def _remembered(
+    rows: Sequence[Row],
+    policies: Policies,
+    is_workload: bool,
+    at: datetime,
+    *,
+    rest_seconds: float = 0.0,
+) -> list[Key]:
+    versions = await remembered.fetch_stamps(
+        [row["id"] for row in rows],
+        is_workload=is_workload,
+        at=at,
+        evidence_days=policies.evidence_days,
+    )
+    find, keep = remembered.MEMORY.find, remembered.MEMORY.keep
+    keys, missing, stamps = [], [], {}
+    async for row in in_turns(rows, rest_seconds=rest_seconds):
+        effective = policies.effective(team_id=row["team_id"], workload_id=row["workload_id"])
+        stamp = hash((versions.get(row["id"]), amounts(row), effective.policy))
+        found = find((is_workload, row["id"]), stamp=stamp, at=at)
+        if found is None:
+            missing.append(row)
+            stamps[row["id"]] = stamp
+        else:
+            keys.append(_key(row, is_workload, found.state, found.cpu_saving, found.memory_saving))
+    for batch in _batches(missing):
+        async with remembered.MEMORY.turn:
+            left = []
+            for row in batch:
+                made = find((is_workload, row["id"]), stamp=stamps[row["id"]], at=at)
+                if made is None:
+                    left.append(row)
+                else:  # by another who asked meanwhile
+                    saved = made.cpu_saving, made.memory_saving
+                    keys.append(_key(row, is_workload, made.state, *saved))
+            async for one in _advise(
+                left, policies, is_workload, at, with_open=False, rest_seconds=rest_seconds
+            ):
+                made = remembered.Remembered.of(
+                    one.assessment, stamp=stamps[one.row["id"]], policy=one.effective.policy, at=at
+                )
+                keep((is_workload, one.row["id"]), made)
+                saved = made.cpu_saving, made.memory_saving
+                keys.append(_key(one.row, is_workload, made.state, *saved))
+    return keys
+
+
+async def carry_forward(*, at: datetime) -> int:
+    """Bring what is remembered and was asked for lately up to date, so that nobody who asks after
+    an hour is rolled up waits for it; the number of containers and workloads looked at.
+
+    In the background: half of the loop's time at the most.
+    """
+    looked_at = 0
+    policies = await fetch_policies()
+    for is_workload in (True, False):
+        wanted = remembered.MEMORY.wanted(is_workload=is_workload, at=at)
+        for start in range(0, len(wanted), CHUNK):
+            ids = wanted[start : start + CHUNK]
+            rows = await _fetch_rows(ids, is_workload)
+            rows = [row for row in rows if is_workload or row["state"] in LIVE_STATES]
+            for pk in set(ids) - {row["id"] for row in rows}:
+                remembered.MEMORY.forget((is_workload, pk))
+            looked_at += len(
+                await _remembered(rows, policies, is_workload, at, rest_seconds=REST_SECONDS)
+            )
+    return looked_at
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows of about CHUNK containers each, so that not all evidence is in memory at once."""
+    batch, containers = [], 0
+    for row in rows:
+        batch.append(row)
+        containers += row["containers"] or 1
+        if containers >= CHUNK:
+            yield batch
+            batch, containers = [], 0
+    if batch:
+        yield batch
 
 
 async def fetch_advice(*, ids: Sequence[int], is_workload: bool, at: datetime) -> list[Advice]:
     """The advice for each of these, in their order; the open hour's samples count."""
-    found = {one.row["id"]: one async for one in _advise(ids, is_workload, at, with_open=True)}
+    rows = await _fetch_rows(ids, is_workload)
+    policies = await fetch_policies()
+    advised = _advise(rows, policies, is_workload, at, with_open=True)
+    found = {one.row["id"]: one async for one in advised}
     return [found[pk] for pk in ids if pk in found]
 
 
+async def _fetch_rows(ids: Sequence[int], is_workload: bool) -> list[Row]:
+    rows: list[Row] = []
+    for start in range(0, len(ids), remembered.AT_ONCE):
+        some = list(ids[start : start + remembered.AT_ONCE])
+        if is_workload:
+            rows += await db.fetch(WORKLOADS, some, list(LIVE_STATES))
+        else:
+            rows += await db.fetch(CONTAINERS, some)
+    return rows
+
+
 async def _advise(
-    ids: Sequence[int], is_workload: bool, at: datetime, with_open: bool | None
+    rows: Sequence[Row],
+    policies: Policies,
+    is_workload: bool,
+    at: datetime,
+    *,
+    with_open: bool | None,
+    rest_seconds: float = 0.0,
 ) -> AsyncIterator[Advice]:
-    if is_workload:
-        rows = await db.fetch(WORKLOADS, list(ids), list(LIVE_STATES))
-    else:
-        rows = await db.fetch(CONTAINERS, list(ids))
-    policies = await fetch_policies()
+    ids = [row["id"] for row in rows]
     members = await fetch_members(
         workload_ids=ids if is_workload else [],
         container_ids=[] if is_workload else ids,
@@ -160,7 +286,7 @@ async def _advise(
         with_open=with_open,
     )
     find = members.evidence_of_workload if is_workload else members.evidence
-    async for row in in_turns(rows):
+    async for row in in_turns(rows, rest_seconds=rest_seconds):
         effective = policies.effective(team_id=row["team_id"], workload_id=row["workload_id"])
         evidence = find(row["id"], at=at, policy=effective.policy)
         cpu, memory = amounts(row)

@@ -1,7 +1,7 @@
 """How densely hosts are packed: pure computation on what was observed. No I/O in here.
 
-    Host, Container      what was observed (built by `density_queries`)
-      └─ count()     ->  Share          what a container counts with, for one resource, and why
+    Host, Containers     what was observed (built by `density_queries`)
+      └─ count_all() ->  Manifest       what containers count with, and why
           └─ sums    ->  Density        one resource of a host or of the fleet
               └─     ->  HostDensity, Report
 
@@ -13,42 +13,19 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from math import fsum
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
+from app.fleet.bounds import BOUNDS
 from app.fleet.headroom import Free, Headroom, Shape, measure
-from app.fleet.policy import DEFAULT, Policy
-from app.fleet.shares import Measure, Share, count
+from app.fleet.manifests import Container, Manifest, Resource, Stowed
+from app.fleet.policy import COUNTED, DEFAULT, NOBODY, Own, Policy, tell_overrides
+from app.fleet.shares import BASIS_NAMES, Shares
+
+__all__ = ["Container", "Density", "Group", "Host", "HostDensity", "Report", "Resource", "Stowed"]
 
 STATES_COUNTED = ("running", "paused", "restarting")
 """The states of a container that hold resources or will again without anybody's doing."""
-
-
-class Resource(StrEnum):
-    CPU = "cpu"
-    MEMORY = "memory"
-
-
-class Flag(StrEnum):
-    """Why a container is listed; `unlimited` and `unreserved` are said per resource."""
-
-    UNLIMITED = "unlimited"
-    UNRESERVED = "unreserved"
-    UNMEASURED = "unmeasured"
-    STALE = "stale"
-
-
-class Container(NamedTuple):
-    id: int
-    name: str
-    state: str
-    heard_at: datetime | None
-    """When it was last listed by its host or sampled, whichever is later."""
-    samples: int
-    """How many samples of it the window holds."""
-    cpu: Measure
-    memory: Measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +39,6 @@ class Host:
     reserved_cpus: float
     reserved_memory_bytes: int
     containers: Collection[Container]
-    """May be made anew each time it is iterated; so a large fleet need not be held in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,33 +128,23 @@ def _rounded(ratio: float | None) -> float | None:
     return None if ratio is None else round(ratio, 4)
 
 
-def _density(
-    resource: Resource, *, capacity: float, system: float, shares: Iterable[Share]
-) -> Density:
-    shares = list(shares)
+def _density(resource: Resource, *, capacity: float, system: float, shares: Shares) -> Density:
     return Density(
         resource=resource,
         capacity=capacity,
         system=system,
-        reservations=fsum(share.reservation for share in shares),
-        limits=fsum(share.limit for share in shares),
-        use=fsum(share.use for share in shares),
-        use_p95=fsum(share.p95 for share in shares),
-        basis={
-            "reservations": Counter(share.reservation_basis for share in shares),
-            "limits": Counter(share.limit_basis for share in shares),
-            "use": Counter(share.use_basis for share in shares),
-            "use_p95": Counter(share.p95_basis for share in shares),
-        },
+        reservations=fsum(shares.reservations),
+        limits=fsum(shares.limits),
+        use=fsum(shares.uses),
+        use_p95=fsum(shares.p95s),
+        basis=shares.count_bases(),
     )
 
 
 def _sum(resource: Resource, parts: Iterable[Density]) -> Density:
     """The fleet's density: sums of the hosts' sums, never an average of their ratios."""
     parts = list(parts)
-    basis: dict[str, Counter[str]] = {
-        name: Counter() for name in ("reservations", "limits", "use", "use_p95")
-    }
+    basis: dict[str, Counter[str]] = {name: Counter() for name in BASIS_NAMES}
     for part in parts:
         for name, counts in part.basis.items():
             basis[name].update(counts)
@@ -194,56 +160,11 @@ def _sum(resource: Resource, parts: Iterable[Density]) -> Density:
     )
 
 
-class Stowed(NamedTuple):
-    """A container as it counts on its host."""
-
-    container: Container
-    cpu: Share
-    memory: Share
-    is_stale: bool
-
-    def share(self, resource: Resource) -> Share:
-        return self.cpu if resource is Resource.CPU else self.memory
-
-    @property
-    def flags(self) -> list[str]:
-        """`stale`, `unmeasured`; `unlimited`, `unreserved` with the resource: `unlimited:cpu`."""
-        flags = []
-        if self.is_stale:
-            flags.append(str(Flag.STALE))
-        if not self.container.samples:
-            flags.append(str(Flag.UNMEASURED))
-        for resource, share in (("cpu", self.cpu), ("memory", self.memory)):
-            if not share.is_limited:
-                flags.append(f"{Flag.UNLIMITED}:{resource}")
-            if not share.is_reserved:
-                flags.append(f"{Flag.UNRESERVED}:{resource}")
-        return flags
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "id": self.container.id,
-            "name": self.container.name,
-            "state": self.container.state,
-            "flags": self.flags,
-        }
-
-    def as_full_dict(self) -> dict[str, Any]:
-        """With what each resource counts with, and why."""
-        heard_at = self.container.heard_at
-        return {
-            **self.as_dict(),
-            "samples": self.container.samples,
-            "heard_at": heard_at.isoformat() if heard_at else None,
-            "cpu": self.cpu.as_dict(),
-            "memory": self.memory.as_dict(),
-        }
-
-
 @dataclass(frozen=True, slots=True)
 class HostDensity:
     host: Host
     densities: Mapping[Resource, Density]
+    manifest: Manifest
     heard_at: datetime | None
     oldest: datetime
     """What was last heard of before this moment is stale."""
@@ -255,7 +176,7 @@ class HostDensity:
 
     @property
     def containers_counted(self) -> int:
-        return len(self.host.containers)
+        return len(self.manifest.flags)
 
     @property
     def free(self) -> Free:
@@ -268,35 +189,37 @@ class HostDensity:
         return Free(cpu, memory)
 
     def stowed(self) -> Iterator[Stowed]:
-        """The containers as they count, made anew each time, as `Host.containers` may be."""
-        return _stow(self.host, oldest=self.oldest, policy=self.policy)
+        """The containers as they count, made anew each time."""
+        return self.manifest.stowed()
 
-    def as_dict(
-        self, *, shape: Shape | None = None, with_containers: bool = False
-    ) -> dict[str, Any]:
-        """`shape` is what headroom is told for; the policy's, if None."""
-        stowed = list(self.stowed())
+    def as_dict(self, *, with_containers: bool = False) -> dict[str, Any]:
         answer = {
             "id": self.host.id,
             "name": self.host.name,
             "labels": dict(self.host.labels),
             "heard_at": self.heard_at.isoformat() if self.heard_at else None,
             "is_stale": self.is_stale,
-            "containers_counted": len(stowed),
-            "headroom": self.free.count(shape or Shape.reference(self.policy)),
+            "containers_counted": self.containers_counted,
+            "headroom": self.free.count(Shape.reference(self.policy)),
             **{str(resource): density.as_dict() for resource, density in self.densities.items()},
-            "flagged": [one.as_dict() for one in stowed if one.flags],
+            "flagged": self.manifest.flagged(),
         }
         if with_containers:
-            answer["containers"] = [one.as_full_dict() for one in stowed]
+            answer["containers"] = self.manifest.as_dicts()
         return answer
 
 
-def assess_host(host: Host, *, at: datetime, policy: Policy = DEFAULT) -> HostDensity:
-    """One host's density at a moment. A stale host counts with what was last known of it."""
+def assess_host(
+    host: Host, *, at: datetime, policy: Policy = DEFAULT, own: Own = NOBODY
+) -> HostDensity:
+    """One host's density at a moment. A stale host counts with what was last known of it.
+
+    `policy` is the question's, and says what of the host is told; containers count by the defaults,
+    or by what their workloads have of their `own`.
+    """
     oldest = at - timedelta(seconds=policy.stale_after_seconds)
-    stowed = list(_stow(host, oldest=oldest, policy=policy))
-    heard = [host.last_seen_at, *(one.container.heard_at for one in stowed)]
+    manifest = Manifest.of(host.containers, at=at, own=own)
+    heard = [host.last_seen_at, *manifest.containers.heard_at]
     return HostDensity(
         host=host,
         densities={
@@ -304,29 +227,20 @@ def assess_host(host: Host, *, at: datetime, policy: Policy = DEFAULT) -> HostDe
                 Resource.CPU,
                 capacity=host.cpus,
                 system=host.reserved_cpus,
-                shares=[one.cpu for one in stowed],
+                shares=manifest.cpu,
             ),
             Resource.MEMORY: _density(
                 Resource.MEMORY,
                 capacity=host.memory_bytes,
                 system=host.reserved_memory_bytes,
-                shares=[one.memory for one in stowed],
+                shares=manifest.memory,
             ),
         },
+        manifest=manifest,
         heard_at=max((moment for moment in heard if moment is not None), default=None),
         oldest=oldest,
         policy=policy,
     )
-
-
-def _stow(host: Host, *, oldest: datetime, policy: Policy) -> Iterator[Stowed]:
-    for container in host.containers:
-        yield Stowed(
-            container=container,
-            cpu=count(container.cpu, floor=policy.cpu_floor_cores),
-            memory=count(container.memory, floor=policy.memory_floor_bytes),
-            is_stale=container.heard_at is None or container.heard_at < oldest,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +290,9 @@ class Report:
     hosts: tuple[HostDensity, ...]
     measured_at: datetime | None = None
     """Up to when samples count for percentiles, where that is before `at`."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Whose those constants of the policy are that aren't the defaults."""
+    own: Own = field(default_factory=dict)
     densities: Mapping[Resource, Density] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -390,18 +307,26 @@ class Report:
             "no host matches, or none has reported yet: start the agent with `python -m app.agent`"
         )
 
+    @property
+    def overrides(self) -> list[dict[str, Any]]:
+        """The constants of their own that containers count with, by workload."""
+        if not self.own:
+            return []
+        names = COUNTED - {"window_hours"} if "window_hours" in self.sources else COUNTED
+        held: set[int] = set().union(*(one.manifest.containers.workload_ids for one in self.hosts))
+        return tell_overrides(self.own, held, names)
+
     def parts(
         self,
         *,
         with_containers: bool = False,
         group_by: str | None = None,
-        shape: Shape | None = None,
     ) -> Iterator[dict[str, Any]]:
         """The answer in parts: first the fleet's, then one a host.
 
         An iterator, because fifteen thousand containers take longer than one turn of the loop.
         """
-        shape = shape or Shape.reference(self.policy)
+        shape = Shape.reference(self.policy)
         end = self.measured_at or self.at
         answer: dict[str, Any] = {
             "at": self.at.isoformat(),
@@ -411,6 +336,9 @@ class Report:
                 "end": end.isoformat(),
             },
             "policy": self.policy.as_dict(),
+            "policy_sources": dict(self.sources),
+            "overrides": self.overrides,
+            "bounds": BOUNDS.as_dict(),
             "fleet": {
                 "hosts": len(self.hosts),
                 "stale_hosts": [one.host.name for one in self.hosts if one.is_stale],
@@ -426,12 +354,18 @@ class Report:
             answer["groups"] = [group.as_dict(shape) for group in groups]
         yield answer
         for host in self.hosts:
-            yield host.as_dict(shape=shape, with_containers=with_containers)
+            yield host.as_dict(with_containers=with_containers)
 
     @classmethod
     def of(
-        cls, hosts: Iterable[Host], *, at: datetime, window_hours: float, policy: Policy = DEFAULT
+        cls,
+        hosts: Iterable[Host],
+        *,
+        at: datetime,
+        window_hours: float,
+        policy: Policy = DEFAULT,
+        own: Own = NOBODY,
     ) -> Self:
         """The report on hosts, in one go; `assess_host` and the constructor take it in steps."""
-        assessed = (assess_host(host, at=at, policy=policy) for host in hosts)
-        return cls(at=at, window_hours=window_hours, policy=policy, hosts=tuple(assessed))
+        assessed = tuple(assess_host(host, at=at, policy=policy, own=own) for host in hosts)
+        return cls(at=at, window_hours=window_hours, policy=policy, hosts=assessed, own=own)

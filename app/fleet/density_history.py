@@ -14,7 +14,8 @@ from typing import Any
 from app import db
 from app.fleet.density import Density, Resource, assess_host
 from app.fleet.density_queries import build_host, fetch_hosts
-from app.fleet.policy import DEFAULT, Policy
+from app.fleet.policies import fetch_own, fetch_policies
+from app.fleet.policy import COUNTED, Own
 from app.fleet.turns import in_turns
 
 SUMS = ("allocatable", "reservations", "limits", "use", "use_p95")
@@ -42,7 +43,7 @@ POINTS = f"""
 FORGET = "DELETE FROM fleet_density_hour WHERE hour < %s::timestamptz"
 
 
-async def keep_hour(*, now: datetime, policy: Policy = DEFAULT) -> int:
+async def keep_hour(*, now: datetime) -> int:
     """Keep this hour's sums, unless they are kept; the number of hosts. One worker does it."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     async with db.atomic():
@@ -50,13 +51,14 @@ async def keep_hour(*, now: datetime, policy: Policy = DEFAULT) -> int:
         (row,) = await db.fetch(IS_KEPT, hour)
         if not turn["is_ours"] or row["is_kept"]:
             return 0
-        rows = await fetch_hosts(at=now, window_hours=policy.window_hours, policy=policy)
-        kept = [_sums(build_host(row), now, policy) async for row in in_turns(rows)]
+        own = await fetch_own(await fetch_policies(), COUNTED)
+        rows = await fetch_hosts(at=now, own=own)
+        kept = [_sums(build_host(row), now, own) async for row in in_turns(rows)]
         return await db.execute(KEEP, hour, json.dumps(kept))
 
 
-def _sums(host: Any, now: datetime, policy: Policy) -> dict[str, Any]:
-    assessed = assess_host(host, at=now, policy=policy)
+def _sums(host: Any, now: datetime, own: Own) -> dict[str, Any]:
+    assessed = assess_host(host, at=now, own=own)
     sums = {
         f"{resource}_{name}": getattr(assessed.densities[resource], name)
         for resource in Resource

@@ -22,6 +22,7 @@ from app.fleet.models import (
     Workload,
 )
 from app.fleet.querysets import LIVE_STATES, labelled
+from app.rest.filters import passes_over_nothing
 
 MAX_ID = 2**63 - 1
 FIRST_YEAR, LAST_YEAR = 1970, 9000
@@ -59,6 +60,7 @@ class LabelFilter(base.Filter):
         self.path = path
         super().__init__(*args, **kwargs)
 
+    @passes_over_nothing
     def filter(self, qs: Any, value: Any) -> Any:
         for text in self._texts(value):
             qs = qs.filter(labelled(text, self.path))
@@ -167,16 +169,13 @@ class UsageFilter(FilterSet):
         fields: list[str] = []
 
 
-class HistoryFilter(FilterSet):
-    """Containers whose use over time is asked for; the span is the view's to read."""
+class UsedFilter(FilterSet):
+    """Containers whose use is asked for; the span is the view's to read."""
 
     container = IdFilter("id")
     host = IdFilter("host_id")
     workload = IdFilter("workload_id")
     label = LabelFilter()
-    resolution = base.ChoiceFilter(
-        choices=[(name, name) for name in RESOLUTIONS], method="keep", required=True
-    )
     since = MomentFilter(method="keep")
     until = MomentFilter(method="keep")
 
@@ -186,6 +185,14 @@ class HistoryFilter(FilterSet):
 
     def keep(self, queryset: Any, name: str, value: Any) -> Any:
         return queryset
+
+
+class HistoryFilter(UsedFilter):
+    """Containers whose use over time is asked for."""
+
+    resolution = base.ChoiceFilter(
+        choices=[(name, name) for name in RESOLUTIONS], method="keep", required=True
+    )
 
 
 class EventFilter(FilterSet):

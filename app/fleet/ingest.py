@@ -8,17 +8,25 @@ from django.utils import timezone
 from app.fleet import filters, partitions, serializers, services
 from app.fleet.history import HOUR, MAX_POINTS, History, Span, fetch_history
 from app.fleet.models import Container, Usage
+from app.fleet.outbox import Compacted
 from app.fleet.pagination import UsagePagination
+from app.fleet.predicates import predicate_of
 from app.fleet.renderers import ChartRenderer, CSVRenderer, NDJSONRenderer
 from app.fleet.samples import Batch, read_batch
+from app.fleet.usage_journal import check_position, usage_positions
+from app.fleet.usage_tail import Matches, usage_tail
 from app.fleet.validation import MAX_AHEAD
-from app.fleet.views import NestedMixin, flag, reported_host
+from app.fleet.views import NestedMixin, reported_host
+from app.fleet.watching import Gone, WatchedMixin, follow, keep_filters, position_asked
+from app.fleet.writes import trial
 from app.rest import mixins, viewsets
+from app.rest.dry_runs import is_dry_run
 from app.rest.exceptions import NotFound, ValidationError
-from app.rest.exports import CSVRowsRenderer, ExportMixin, NDJSONRowsRenderer, RowsRenderer
+from app.rest.exports import CSVRowsRenderer, NDJSONRowsRenderer, RowsRenderer
 from app.rest.parsers import JSONParser, Lines, NDJSONParser
 from app.rest.request import Request
 from app.rest.response import Response
+from app.rest.streams import EventStream
 
 MAX_SAMPLES = 20_000
 EXPORTS: dict[type, type[RowsRenderer]] = {
@@ -28,7 +36,7 @@ EXPORTS: dict[type, type[RowsRenderer]] = {
 """How samples are written in the forms that a history is told in."""
 
 
-class UsageViewSet(ExportMixin, NestedMixin, mixins.ListModelMixin, viewsets.GenericViewSet):
+class UsageViewSet(WatchedMixin, NestedMixin, mixins.ListModelMixin, viewsets.GenericViewSet):
     """What containers used. Agents send samples with `POST`; nobody changes one."""
 
     queryset = Usage.objects.all()
@@ -41,6 +49,7 @@ class UsageViewSet(ExportMixin, NestedMixin, mixins.ListModelMixin, viewsets.Gen
     parents = {"container_id": Container}
     required_scopes = {"create": "agent"}
 
+    positions = usage_positions
     export_renderers = ()  # its own speak of points over time, too
     renderer_classes = [
         *viewsets.GenericViewSet.renderer_classes,
@@ -55,10 +64,8 @@ class UsageViewSet(ExportMixin, NestedMixin, mixins.ListModelMixin, viewsets.Gen
         Both as JSON, `?format=ndjson` or `csv`; over time as `svg`, too. Samples as ndjson or csv
         are all that match, and not a page.
         """
-        if flag(request, "watch"):
-            raise ValidationError(
-                {"watch": ["Samples are not watched. Ask now and then, with usage/?since=."]}
-            )
+        if self.is_watched():
+            return await self.watch(request)
         if "resolution" in request.query_params:
             history = await _fetch_history(request, self.kwargs.get("container_id"))
             is_chart = isinstance(request.accepted_renderer, ChartRenderer)
@@ -70,6 +77,29 @@ class UsageViewSet(ExportMixin, NestedMixin, mixins.ListModelMixin, viewsets.Gen
             return await self.export(rows())
         return await super().list(request, *args, **kwargs)
 
+    async def watch(self, request: Request) -> EventStream:
+        """Each sample as it is stored. Raises ValidationError, NotFound, and Gone (410)."""
+        if "resolution" in request.query_params:
+            message = "Samples are watched, not points over time. Leave it out."
+            raise ValidationError({"resolution": [message]})
+        after = position_asked(request)
+        keep_filters(request)
+        await self.filter_queryset(self.get_queryset())  # refuses what the list refuses
+        asked = filters.UsedFilter(request.query_params, Container.objects.all())
+        chosen = asked.form.cleaned_data if asked.is_valid() else {}
+        containers = asked.qs
+        if "container_id" in self.kwargs:
+            containers = containers.filter(id=self.kwargs["container_id"])
+        matches = Matches(predicate_of(containers), chosen.get("since"), chosen.get("until"))
+        if after is not None:
+            try:
+                await check_position(after)
+            except Compacted as error:
+                raise Gone(error.detail) from error
+        key = repr((sorted(request.query_params.lists()), self.kwargs.get("container_id")))
+        events = follow(usage_tail, key, None, matches, None, after=after)
+        return EventStream(events, heartbeat_seconds=None)
+
     async def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Store a batch: a JSON array (or one object), or NDJSON. Sending it again does no harm.
 
@@ -77,14 +107,16 @@ class UsageViewSet(ExportMixin, NestedMixin, mixins.ListModelMixin, viewsets.Gen
         With `?on_error=skip` the right ones are stored, and the answer, 200, lists the others.
         """
         skips = _skips(request)
+        is_dry_run(request)  # what can't be read is refused before the body is
         batch = await _read(request.data)
         key = "line" if isinstance(request.data, Lines) else "index"
         if batch.errors and not skips:
             return _refused(batch, key)
         try:
-            recorded = await services.record_usage(
-                samples=batch.samples, skip_unknown=skips, only_host=reported_host(request)
-            )
+            async with trial(request):
+                recorded = await services.record_usage(
+                    samples=batch.samples, skip_unknown=skips, only_host=reported_host(request)
+                )
         except services.UnknownContainersError as error:
             batch.reject_containers(error.ids)
             return _refused(batch, key)

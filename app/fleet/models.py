@@ -145,8 +145,8 @@ class Image(models.Model):
 class Workload(models.Model):
     """Desired state: what should run, how many, with which resources.
 
-    `generation` rises with every change of the spec; `observed_generation` is the last one that an
-    agent has applied.
+    `generation` rises with every change of the spec; `observed_generation` is the last one that all
+    of its containers were seen to carry, by their label `stowage.generation`.
     """
 
     team = models.ForeignKey(
@@ -164,6 +164,7 @@ class Workload(models.Model):
     ports = models.JSONField(default=list, blank=True, db_default=[])
     health_check = models.JSONField(null=True, blank=True)
     update_policy = models.JSONField(default=dict, blank=True, db_default={})
+    placement = models.JSONField(default=dict, blank=True, db_default={})
     labels = models.JSONField(default=dict, blank=True, db_default={})
     generation = models.BigIntegerField(default=1, db_default=1, editable=False)
     observed_generation = models.BigIntegerField(default=0, db_default=0, editable=False)
@@ -353,11 +354,41 @@ class UsageMark(models.Model):
         return f"{len(self.container_ids)} containers at {self.hour:%Y-%m-%dT%H}"
 
 
+class UsageBatch(models.Model):
+    """Which samples a transaction has stored, for those who watch: see `app.fleet.usage_journal`.
+
+    `counts` says of each of `container_ids`, which ascend, how many. Rows without containers only
+    mark how far back the journal goes.
+    """
+
+    transaction = models.BigIntegerField()
+    at = models.DateTimeField(default=timezone.now, db_default=Now())
+    container_ids = ArrayField(models.BigIntegerField())
+    counts = ArrayField(models.IntegerField())
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+
+    objects = models.Manager()
+
+    class Meta:
+        db_table = "fleet_usage_batch"
+        indexes = [
+            models.Index(fields=["transaction"], name="usage_batch_transaction"),
+            models.Index(
+                fields=["transaction"], name="usage_batch_forgotten", condition=Q(container_ids=[])
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"samples of transaction {self.transaction}"
+
+
 class UsageHour(models.Model):
     """What one container used in one hour: count, sums, peaks, and a histogram of each resource.
 
     A histogram maps a bucket's number to its count of samples; `app.fleet.histograms` knows the
-    buckets. Partitioned by week (UTC) like Usage by day, made by SQL in a migration.
+    buckets. `layout` is growth, first cores and first bytes; null is the default. Partitioned by
+    week (UTC) like Usage by day, made by SQL in a migration.
     """
 
     pk = models.CompositePrimaryKey("container_id", "hour")
@@ -374,6 +405,7 @@ class UsageHour(models.Model):
     memory_max = models.BigIntegerField()
     cpu_histogram = models.JSONField()
     memory_histogram = models.JSONField()
+    layout = ArrayField(models.FloatField(), null=True)
 
     objects = UsageHourQuerySet.as_manager()
 
@@ -382,7 +414,12 @@ class UsageHour(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(samples__gt=0), name="usage_hour_has_samples"),
         ]
-        indexes = [models.Index(fields=["hour"], name="usage_hour_hour")]
+        indexes = [
+            models.Index(fields=["hour"], name="usage_hour_hour"),
+            models.Index(
+                fields=["hour"], name="usage_hour_layout", condition=Q(layout__isnull=False)
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"container {self.container_id} at {self.hour:%Y-%m-%dT%H}"
@@ -393,7 +430,8 @@ class UsageSummary(models.Model):
 
     `cpu_weights` and `memory_weights` are histograms like UsageHour's, decayed to `reference`, the
     last hour in them. `peaks` maps a day (days since 1970, UTC) to its peaks, [cores, bytes].
-    `startup_memory_bytes` is the most that was used shortly after a start. Kept by
+    `startup_memory_bytes` is the most that was used shortly after a start. `layout` is UsageHour's,
+    and `half_life_hours` by what weights were decayed; null is the default. Kept by
     `app.fleet.rollups`, in the transaction that rolls an hour up.
     """
 
@@ -408,11 +446,20 @@ class UsageSummary(models.Model):
     memory_weights = models.JSONField()
     peaks = models.JSONField()
     startup_memory_bytes = models.BigIntegerField(null=True)
+    layout = ArrayField(models.FloatField(), null=True)
+    half_life_hours = models.FloatField(null=True)
 
     objects = models.Manager()
 
     class Meta:
         db_table = "fleet_usage_summary"
+        indexes = [
+            models.Index(
+                fields=["container"],
+                name="usage_summary_layout",
+                condition=Q(layout__isnull=False) | Q(half_life_hours__isnull=False),
+            )
+        ]
 
     def __str__(self) -> str:
         return f"container {self.container_id} until {self.reference:%Y-%m-%dT%H}"
@@ -428,6 +475,7 @@ class UsageRecent(models.Model):
     container_id = models.BigIntegerField(primary_key=True)
     computed_at = models.DateTimeField()
     window_hours = models.FloatField()
+    percentile = models.FloatField(db_default=0.95)
     samples = models.BigIntegerField()
     cpu_p95 = models.FloatField(null=True)
     memory_p95 = models.FloatField(null=True)

@@ -15,7 +15,7 @@ can't share a bin. `pack` takes the better of
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import neg
 
 Size = tuple[int, ...]
@@ -24,8 +24,12 @@ SEARCH_STEPS = 2_000
 """How many items a bin's search looks at, at the most: some milliseconds."""
 THRESHOLDS = 400
 """How many thresholds L2 tries at the most; any few of them give a lower bound, all the best."""
+FULL = 1e-4
+"""The part of a bin that may be left over where a search is content with what it found."""
+SCARCITY = 6
+"""The power of a resource's load that says what is left of it is worth: see `worth_of`."""
 SEARCH_DEPTH = 64
-"""Items in a bin from which on the search tries no alternatives: there is one for each choice."""
+"""Items in a bin from which on the search tries no alternatives."""
 
 
 def lower_bound(sizes: Sequence[Size], capacity: Size) -> int:
@@ -95,25 +99,26 @@ def first_fit_decreasing(sizes: Sequence[Size], capacity: Size) -> list[list[int
         for number, room in enumerate(rooms):
             if fits(size, room):
                 bins[number].append(place)
-                rooms[number] = _less(room, size)
+                rooms[number] = less(room, size)
                 break
         else:
             bins.append([place])
-            rooms.append(_less(capacity, size))
+            rooms.append(less(capacity, size))
     return bins
 
 
 def minimum_bin_slack(sizes: Sequence[Size], capacity: Size) -> list[list[int]]:
     bins = []
-    left = _decreasing(sizes, capacity)
-    shares = [dominant_share(size, capacity) for size in sizes]
+    worth = worth_of(sizes, [capacity])
+    values = [value_of(size, worth) for size in sizes]
+    left = sorted(range(len(sizes)), key=lambda place: (-values[place], place))
     while left:
         first, *others = left
         chosen = fullest_subset(
             [sizes[place] for place in others],
-            [shares[place] for place in others],
-            _less(capacity, sizes[first]),
-            capacity,
+            [values[place] for place in others],
+            less(capacity, sizes[first]),
+            worth,
         )
         bins.append([first, *(others[number] for number in chosen)])
         taken = set(bins[-1])
@@ -121,56 +126,87 @@ def minimum_bin_slack(sizes: Sequence[Size], capacity: Size) -> list[list[int]]:
     return bins
 
 
-def fullest_subset(
-    sizes: Sequence[Size], shares: Sequence[float], room: Size, whole: Size, *, begin: int = 0
-) -> list[int]:
-    """Of items in the order of their dominant shares of `whole`, the largest first, those that fill
-    `room` best together, as places in `sizes`, from `begin` on.
+def worth_of(sizes: Sequence[Size], capacities: Sequence[Size]) -> tuple[float, ...]:
+    """What a unit of each resource is worth, so that a whole bin of the scarcest is worth 1.
 
-    Best is the least sum of what is left, as shares of `whole`. The search goes depth first, the
-    largest first, and passes over items as large as one that was just tried; it ends after
-    `SEARCH_STEPS` items, or when nothing is left over.
+    Of the others less, by a power of how much less of them is asked for: filling bins well with a
+    resource of which there is plenty saves none. `capacities` of one or more bins; shares are told
+    of the largest.
     """
-    search = _Search(sizes, shares, whole)
-    search.descend(begin, room, [])
-    return search.best
+    places = range(len(capacities[0]))
+    whole = [max(1, *(capacity[place] for capacity in capacities)) for place in places]
+    loads = [sum(size[place] for size in sizes) / whole[place] for place in places]
+    most = max(loads) or 1.0
+    return tuple((load / most) ** SCARCITY / full for load, full in zip(loads, whole, strict=True))
 
 
-class _Search:
-    def __init__(self, sizes: Sequence[Size], shares: Sequence[float], whole: Size) -> None:
-        self.sizes = sizes
-        self.shares = shares
-        self.whole = whole
-        self.steps = SEARCH_STEPS
-        self.best: list[int] = []
-        self.slack = float("inf")
+def value_of(size: Size, worth: Sequence[float]) -> float:
+    value = 0.0
+    for part, each in zip(size, worth, strict=True):
+        value += part * each
+    return value
 
-    def descend(self, begin: int, room: Size, chosen: list[int]) -> None:
-        self._note(room, chosen)
-        last: Size | None = None
-        # Whatever takes more of one resource than there is left of any can't fit.
-        bound = dominant_share(room, self.whole) + 1e-12
-        start = bisect_left(self.shares, -bound, lo=begin, key=neg)
-        for place in range(start, len(self.sizes)):
-            if self.steps <= 0 or self.slack == 0:
-                return
-            self.steps -= 1
-            size = self.sizes[place]
-            if size == last or not fits(size, room):
-                continue
-            if len(chosen) < SEARCH_DEPTH:
-                last = size
-                self.descend(place + 1, _less(room, size), [*chosen, place])
-            else:
-                room, chosen = _less(room, size), [*chosen, place]
-                self._note(room, chosen)
 
-    def _note(self, room: Size, chosen: list[int]) -> None:
-        slack = 0.0
-        for left, full in zip(room, self.whole, strict=True):
-            slack += left / full if full else 0.0
-        if slack < self.slack:
-            self.best, self.slack = chosen, slack
+def fullest_subset(
+    sizes: Sequence[Size],
+    values: Sequence[float],
+    room: Size,
+    worth: Sequence[float],
+    *,
+    begin: int = 0,
+    groups: Sequence[str | None] = (),
+    first_group: str | None = None,
+    admits: Callable[[int], bool] | None = None,
+) -> list[int]:
+    """Of items in the order of what they are worth, the most first, those that fill `room` best
+    together, as places in `sizes`, from `begin` on.
+
+    Best is the least worth of what is left. The search goes depth first, the largest
+    first, and passes over items as large as one that was just tried; it ends after `SEARCH_STEPS`
+    items, or when next to nothing is left over. No two of a group are chosen, none of
+    `first_group`, and none that `admits` is false of.
+    """
+    taken = {first_group} - {None}
+    best: list[int] = []
+    chosen: list[int] = []
+    levels: list[tuple[int, Size, float]] = []  # no recursion: its calls cost more than its work
+    value = slack = value_of(room, worth)
+    place = _first_within(values, value, begin)
+    last: Size | None = None
+    for _ in range(SEARCH_STEPS):
+        while place >= len(sizes):  # nothing more goes in beside what was chosen
+            if value < slack:
+                best, slack = chosen[:], value
+            if not levels:
+                return best
+            place, room, value = levels.pop()
+            last = sizes[chosen.pop()]
+            taken.discard(groups[place - 1] if groups else None)
+            if len(levels) >= SEARCH_DEPTH:
+                place = len(sizes)
+        size = sizes[place]
+        place += 1
+        group = groups[place - 1] if groups else None
+        if size == last or not fits(size, room) or group in taken:
+            continue
+        if admits is not None and not admits(place - 1):
+            continue
+        if group is not None:
+            taken.add(group)
+        levels.append((place, room, value))
+        chosen.append(place - 1)
+        room = less(room, size)
+        value = value_of(room, worth)
+        if value <= FULL:
+            return chosen
+        place = _first_within(values, value, place)
+        last = None
+    return chosen if value < slack else best
+
+
+def _first_within(values: Sequence[float], value: float, begin: int) -> int:
+    """Whatever is worth more than the room can't fit."""
+    return bisect_left(values, -value - 1e-12, lo=begin, key=neg)
 
 
 def _decreasing(sizes: Sequence[Size], capacity: Size) -> list[int]:
@@ -180,5 +216,6 @@ def _decreasing(sizes: Sequence[Size], capacity: Size) -> list[int]:
     )
 
 
-def _less(room: Size, size: Size) -> Size:
+def less(room: Size, size: Size) -> Size:
+    """What is left of `room`."""
     return tuple(left - part for left, part in zip(room, size, strict=True))

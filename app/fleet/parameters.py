@@ -5,7 +5,9 @@ from datetime import timedelta
 from math import isfinite
 from typing import Any, TypeVar
 
-from app.fleet.policy import Policy
+from app.fleet.bounds import BOUNDS
+from app.fleet.policies import ASKERS, Asker
+from app.fleet.policy import DEFAULT
 from app.rest.exceptions import ValidationError
 
 T = TypeVar("T")
@@ -74,9 +76,18 @@ def read_ids(values: list[str]) -> tuple[int, ...]:
     return tuple(int(value) for value in values)
 
 
-def read_number(value: str | None, default: float, lowest: float, highest: float) -> float:
+def read_asker(value: str | None) -> Asker | None:
+    if value is None:
+        return None
+    kind, _, name = value.partition(":")
+    if kind not in ASKERS or not name or "\0" in name:
+        raise ValueError("Write team:ID or workload:ID, or workload:NAME.")
+    return Asker(kind, name)
+
+
+def read_number(value: str, lowest: float, highest: float) -> float:
     try:
-        number = default if value is None else float(value)
+        number = float(value)
     except ValueError:
         number = float("nan")
     if not isfinite(number) or not lowest <= number <= highest:
@@ -84,10 +95,15 @@ def read_number(value: str | None, default: float, lowest: float, highest: float
     return number
 
 
-def read_window(value: str | None, policy: Policy) -> float:
+def read_optional(value: str | None, lowest: float, highest: float) -> float | None:
+    """A number, or None where none is said."""
+    return None if value is None else read_number(value, lowest, highest)
+
+
+def read_window(value: str | None) -> float | None:
     if value is None:
-        return policy.window_hours
-    lowest, highest = policy.stale_after_seconds / 3600, policy.window_hours_max
+        return None
+    lowest, highest = DEFAULT.stale_after_seconds / 3600, BOUNDS.window_hours_max
     try:
         hours = float(value)
     except ValueError:

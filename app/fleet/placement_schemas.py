@@ -8,6 +8,8 @@ from app.fleet.schema_parts import (
     MOMENT,
     NON_NEGATIVE,
     NUMBER,
+    OVERRIDES,
+    POLICY_SOURCES,
     STRING,
     ViewExtension,
     array_of,
@@ -16,11 +18,21 @@ from app.fleet.schema_parts import (
 
 AMOUNTS = {"cpus": NUMBER, "memory_bytes": NON_NEGATIVE}
 NAMED = {"id": {"type": "integer"}, "name": STRING}
+WARNINGS = array_of(
+    object_of(
+        {
+            "code": {"enum": ["preference_not_kept", "required_is_broken"]},
+            "message": STRING,
+        }
+    )
+)
 POLICY = {"type": "object", "description": "Every constant, and how things were counted."}
 SIMULATION = object_of(
     {
         "at": MOMENT,
         "policy": POLICY,
+        "policy_sources": POLICY_SOURCES,
+        "overrides": OVERRIDES,
         "shape": object_of(AMOUNTS),
         "count": NON_NEGATIVE,
         "fits": {"type": "boolean"},
@@ -41,12 +53,15 @@ SIMULATION = object_of(
                 }
             )
         ),
+        "warnings": WARNINGS,
     }
 )
 PLAN = object_of(
     {
         "at": MOMENT,
         "policy": POLICY,
+        "policy_sources": POLICY_SOURCES,
+        "overrides": OVERRIDES,
         "method": {"enum": ["emptying", "packing anew"]},
         "hosts": object_of(
             {
@@ -72,6 +87,7 @@ PLAN = object_of(
         ),
         "pinned": NON_NEGATIVE,
         "flagged": array_of(object_of({**NAMED, "flags": array_of(STRING)})),
+        "warnings": WARNINGS,
     }
 )
 

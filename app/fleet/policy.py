@@ -7,13 +7,17 @@ Sources, by name in the docstrings below:
 - Autopilot: Rzadca et al., "Autopilot: workload autoscaling at Google", EuroSys 2020.
 - Own: decided in this project; docs/density.md and docs/rightsizing.md say why.
 
-A team and a workload may have their own values of the constants in OVERRIDABLE: the workload's
-counts before the team's, and that before the default.
+A team and a workload may have their own values of all that is in OVERRIDABLE: the workload's counts
+before the team's, and that before the default. Most constants are about a container, and hold by
+the workload that it is of; those in ASKED hold by whom a question is asked for, as hosts belong to
+nobody. What no one may set stands in `app.fleet.bounds`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
+
+from app.fleet.bounds import BOUNDS
 
 MIB = 2**20
 
@@ -25,14 +29,8 @@ class Policy:
     # Density: what runs now.
     window_hours: float = 1.0
     """Span of usage that percentiles look at. Own; short while percentiles are over raw samples."""
-    window_hours_max: float = 48.0
-    """Longest window that may be asked for: raw samples are kept for two days. Own."""
     stale_after_seconds: float = 60.0
     """Silence after which a host or a container is stale: twelve of the agent's rounds. Own."""
-    clock_ahead_seconds: float = 300.0
-    """How far ahead a host's clock may run: ingest refuses what is later. Own."""
-    clock_skew_seconds: float = 30.0
-    """From which difference on a host's clock counts as wrong. The agent's own bound."""
     use_percentile: float = 0.95
     """The percentile of use behind slack and behind every stand-in. KRR's for cpu; VPA's upper."""
 
@@ -108,6 +106,9 @@ class Range(NamedTuple):
 
 
 OVERRIDABLE: Mapping[str, Range] = {
+    "window_hours": Range(0.1, BOUNDS.window_hours_max),
+    "stale_after_seconds": Range(10, 86_400),
+    "use_percentile": Range(0.5, 1),
     "memory_floor_bytes": Range(MIB, 2**40, is_whole=True),
     "cpu_floor_cores": Range(0.001, 1024),
     "memory_limit_margin": Range(1, 10),
@@ -126,8 +127,42 @@ OVERRIDABLE: Mapping[str, Range] = {
     "change_min_cores": Range(0, 1024),
     "downsize_confidence_min": Range(0, 90),
     "excess_warned": Range(0, 100),
+    "startup_seconds": Range(0, 86_400),
+    "histogram_bucket_growth": Range(1.01, 2),
+    "histogram_cpu_first_cores": Range(0.0001, 1),
+    "histogram_memory_first_bytes": Range(100_000, 10**9, is_whole=True),
+    "histogram_half_life_hours": Range(1, 2160),
+    "placement_buffer": Range(0, 0.9),
+    "reference_cpus": Range(0.001, 1024),
+    "reference_memory_bytes": Range(MIB, 2**40, is_whole=True),
 }
-"""What a team or a workload may set. The others are how usage is stored, or are the fleet's."""
+"""From what to what a team or a workload may set each constant."""
+COUNTED = frozenset(
+    {
+        "window_hours",
+        "stale_after_seconds",
+        "use_percentile",
+        "memory_floor_bytes",
+        "cpu_floor_cores",
+    }
+)
+"""What a container counts with in density and placement comes from these."""
+STORED = frozenset(
+    {
+        "startup_seconds",
+        "histogram_bucket_growth",
+        "histogram_cpu_first_cores",
+        "histogram_memory_first_bytes",
+        "histogram_half_life_hours",
+    }
+)
+"""A container's usage is stored by these."""
+ASKED = frozenset(
+    {"placement_buffer", "reference_cpus", "reference_memory_bytes", "stale_after_seconds"}
+)
+"""Those about a question, or about a host: whether it is stale."""
+SIZED = frozenset(OVERRIDABLE) - (ASKED - COUNTED)
+"""What recommended sizes come from, or what counts instead."""
 
 
 def override_problems(constants: Any) -> dict[str, list[str]]:
@@ -151,19 +186,44 @@ def _problem(name: str, value: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """The constants that hold for a workload, and where those that are not the default's are from:
-    name to `team` or `workload`.
+    """The constants that hold, and where those that are not the default's are from: name to `team`,
+    `workload` or, of a question, `request`.
     """
 
     policy: Policy
     sources: Mapping[str, str]
 
-    def as_dict(self) -> dict[str, dict[str, Any]]:
-        """The overridden constants only: {name: {"value", "source"}}."""
+    def as_dict(self, names: Collection[str] = frozenset(OVERRIDABLE)) -> dict[str, dict[str, Any]]:
+        """The overridden constants only, of these: {name: {"value", "source"}}."""
         return {
             name: {"value": getattr(self.policy, name), "source": source}
             for name, source in sorted(self.sources.items())
+            if name in names
         }
+
+
+Own = Mapping[int, Effective]
+"""The constants of workloads that have some of their own, or of their team's, by id."""
+NOBODY: Own = {}
+
+
+def for_question(effective: Effective, **said: float | None) -> Effective:
+    """What holds for a question that is asked for somebody: their constants of ASKED, and before
+    these what the request itself says, where that isn't None.
+    """
+    sources = {name: source for name, source in effective.sources.items() if name in ASKED}
+    values: dict[str, Any] = {name: getattr(effective.policy, name) for name in sources}
+    values |= {name: value for name, value in said.items() if value is not None}
+    sources |= {name: "request" for name, value in said.items() if value is not None}
+    return Effective(replace(DEFAULT, **values) if values else DEFAULT, sources)
+
+
+def tell_overrides(
+    own: Own, workload_ids: Collection[int], names: Collection[str]
+) -> list[dict[str, Any]]:
+    """The constants, of these names, that aren't the defaults, of each of these workloads."""
+    told = [(pk, own[pk].as_dict(names)) for pk in sorted(workload_ids) if pk in own]
+    return [{"workload": pk, "constants": constants} for pk, constants in told if constants]
 
 
 def resolve(*, team: Mapping[str, float], workload: Mapping[str, float]) -> Effective:

@@ -10,6 +10,8 @@ from app.fleet.schema_parts import (
     MOMENT,
     NON_NEGATIVE,
     NUMBER,
+    OVERRIDES,
+    POLICY_SOURCES,
     STRING,
     Schema,
     ViewExtension,
@@ -18,6 +20,7 @@ from app.fleet.schema_parts import (
 )
 from app.rest.schemas import Whole
 
+BOUNDS: Schema = {"type": "object", "description": "What requests and reports may say."}
 DENSITY: Schema = {"type": "object", "description": "Packing, usage, overcommit and slack."}
 FRAGMENTATION = object_of(
     {
@@ -44,6 +47,9 @@ REPORT = object_of(
         "at": MOMENT,
         "window": object_of({"hours": NUMBER, "start": MOMENT, "end": MOMENT}),
         "policy": {"type": "object", "description": "Every constant of the formulas."},
+        "policy_sources": POLICY_SOURCES,
+        "overrides": OVERRIDES,
+        "bounds": BOUNDS,
         "fleet": object_of(
             {
                 "hosts": NON_NEGATIVE,
@@ -92,6 +98,11 @@ REPORT_PARAMETERS = [
     OpenApiParameter("group_by", str, description="`label:key`: sums of hosts by a label."),
     OpenApiParameter("shape_cpus", float, description="What fragmentation is told for."),
     OpenApiParameter("shape_memory_bytes", float, description="What fragmentation is told for."),
+    OpenApiParameter(
+        "policy",
+        str,
+        description="By whose constants: `team:ID`, `workload:ID` or `workload:NAME`.",
+    ),
     OpenApiParameter("over", str, description="`7d` or `36h`: over time, in place of the report."),
 ]
 
@@ -156,6 +167,7 @@ RIGHTSIZING = object_of(
         "at": MOMENT,
         "by": {"enum": ["workload", "container"]},
         "policy": {"type": "object", "description": "Every constant of the formulas."},
+        "bounds": BOUNDS,
         "count": NON_NEGATIVE,
         "next": LINK,
         "previous": LINK,

@@ -17,14 +17,15 @@ are of VPA's decaying histograms. docs/rightsizing.md works an example through.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from app.fleet import histograms
+from app.fleet.histograms import STANDARD, Layout
 from app.fleet.policy import DEFAULT, Policy
 
+DAY = timedelta(days=1)
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 
 
@@ -88,11 +89,18 @@ class Part(NamedTuple):
     reference: datetime
     cpu: Mapping[str, float]
     memory: Mapping[str, float]
+    layout: Layout = STANDARD
+
+    def laid_out(self, layout: Layout) -> "Part":
+        if self.layout == layout:
+            return self
+        cpu = histograms.rearrange(self.cpu, self.layout.cpu, layout.cpu)
+        memory = histograms.rearrange(self.memory, self.layout.memory, layout.memory)
+        return Part(self.reference, cpu, memory, layout)
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What was observed. Peaks and kills are those of the policy's window; None: none known."""
+class Evidence(NamedTuple):
+    """What was observed. Peaks and kills are those of the policy's window; None: none grounds."""
 
     samples: int = 0
     first_at: datetime | None = None
@@ -116,20 +124,19 @@ class Evidence:
         return max((k.memory_bytes for k in self.kills if k.memory_bytes is not None), default=None)
 
     def weights(self, policy: Policy = DEFAULT) -> tuple[dict[int, float], dict[int, float]]:
-        """The decayed weights of the buckets of cpu and memory, as of the newest part."""
+        """The decayed weights of the policy's buckets of cpu and memory, as of the newest part."""
         if not self.parts:
             return {}, {}
-        at = max(part.reference for part in self.parts)
+        layout = STANDARD if policy is DEFAULT else Layout.of(policy)
+        parts = [one if one.layout is layout else one.laid_out(layout) for one in self.parts]
+        at = max(part.reference for part in parts)
         half_life = timedelta(hours=policy.histogram_half_life_hours)
-        cpu, memory = (
-            histograms.merge(
-                [(part.reference, getattr(part, name)) for part in self.parts],
-                at=at,
-                half_life=half_life,
-            )
-            for name in ("cpu", "memory")
+        cpu = [(part.reference, part.cpu) for part in parts]
+        memory = [(part.reference, part.memory) for part in parts]
+        return (
+            histograms.merge(cpu, at=at, half_life=half_life),
+            histograms.merge(memory, at=at, half_life=half_life),
         )
-        return cpu, memory
 
 
 def combine(pieces: Iterable[Evidence]) -> Evidence:
@@ -175,15 +182,14 @@ class Use(NamedTuple):
         return {name: None if value is None else round(value, 6) for name, value in values.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Sizing:
+class Sizing(NamedTuple):
     """One resource: what it should have, and why."""
 
     state: State
     reason: Reason
     current: Amounts
     target: Amounts | None
-    """What the formulas give; None while too little is known."""
+    """What the formulas give; None while too little is grounds."""
     recommended: Amounts | None
     """What to set: `target` where a change is due, else what is set now."""
     use: Use
@@ -213,8 +219,7 @@ class Sizing:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(NamedTuple):
     """Both resources of one container, or of each container of a workload."""
 
     cpu: Sizing
@@ -250,7 +255,7 @@ class Assessment:
 
 def confidence(evidence: Evidence, policy: Policy = DEFAULT) -> float:
     """VPA's: days of history, or as many as the samples would fill at one a minute, if fewer."""
-    days = evidence.span / timedelta(days=1)
+    days = evidence.span / DAY
     return min(days, evidence.samples / policy.confidence_samples_per_day)
 
 
@@ -265,58 +270,86 @@ def lack(evidence: Evidence, policy: Policy = DEFAULT) -> Reason | None:
     return None
 
 
+class Uses(NamedTuple):
+    """What was used of both resources."""
+
+    cpu: Use
+    memory: Use
+
+    @classmethod
+    def of(cls, evidence: Evidence, policy: Policy = DEFAULT) -> "Uses":
+        """Whatever is set now: several that are set otherwise may share it."""
+        cpu, memory = evidence.weights(policy)
+        return cls(
+            Use(cpu, histograms.cpu_buckets(policy), evidence.cpu_peak),
+            Use(memory, histograms.memory_buckets(policy), evidence.memory_peak),
+        )
+
+
 def assess(
-    evidence: Evidence, *, cpu: Amounts, memory: Amounts, policy: Policy = DEFAULT
+    evidence: Evidence,
+    *,
+    cpu: Amounts,
+    memory: Amounts,
+    policy: Policy = DEFAULT,
+    uses: Uses | None = None,
 ) -> Assessment:
     """What a container with this evidence should have, where `cpu` and `memory` are set now."""
-    cpu_weights, memory_weights = evidence.weights(policy)
-    cpu_use = Use(cpu_weights, histograms.cpu_buckets(policy), evidence.cpu_peak)
-    memory_use = Use(memory_weights, histograms.memory_buckets(policy), evidence.memory_peak)
+    cpu_use, memory_use = uses or Uses.of(evidence, policy)
+    grounds = _Grounds(lack(evidence, policy), confidence(evidence, policy), evidence.oom_peak)
     return Assessment(
-        cpu=_size_cpu(evidence, cpu, cpu_use, policy),
-        memory=_size_memory(evidence, memory, memory_use, policy),
-        confidence=confidence(evidence, policy),
+        cpu=_size_cpu(grounds, cpu, cpu_use, policy),
+        memory=_size_memory(evidence, grounds, memory, memory_use, policy),
+        confidence=grounds.confidence,
         evidence=evidence,
     )
 
 
-def _size_cpu(evidence: Evidence, current: Amounts, use: Use, policy: Policy) -> Sizing:
-    missing = lack(evidence, policy)
-    wanted = None if missing else use.percentile(policy.cpu_reservation_percentile)
+class _Grounds(NamedTuple):
+    """What both resources ask of the evidence."""
+
+    lack: Reason | None
+    confidence: float
+    oom_peak: float | None
+
+
+def _size_cpu(grounds: _Grounds, current: Amounts, use: Use, policy: Policy) -> Sizing:
+    wanted = None if grounds.lack else use.percentile(policy.cpu_reservation_percentile)
     if wanted is None:
-        return _insufficient(missing or Reason.NO_SAMPLES, current, use)
+        return _insufficient(grounds.lack or Reason.NO_SAMPLES, current, use)
     target = round(max(policy.cpu_floor_cores, wanted), 6)
     gate = _Gate(
         floor=policy.cpu_floor_cores,
         change_min=policy.change_min,
         change_min_amount=policy.change_min_cores,
-        confidence=confidence(evidence, policy),
+        confidence=grounds.confidence,
         confidence_min=policy.downsize_confidence_min,
     )
     state, reason, reservation = gate.decide(current.reservation, target, Reason.UNRESERVED)
     return Sizing(state, reason, current, Amounts(target, None), Amounts(reservation, None), use)
 
 
-def _size_memory(evidence: Evidence, current: Amounts, use: Use, policy: Policy) -> Sizing:
-    missing = lack(evidence, policy)
-    if missing and evidence.oom_peak is None:
-        return _insufficient(missing, current, use)
+def _size_memory(
+    evidence: Evidence, grounds: _Grounds, current: Amounts, use: Use, policy: Policy
+) -> Sizing:
+    if grounds.lack and grounds.oom_peak is None:
+        return _insufficient(grounds.lack, current, use)
     target = memory_target(evidence, use.weights, policy)
     gate = _Gate(
         floor=policy.memory_floor_bytes,
         change_min=policy.change_min,
         change_min_amount=policy.change_min_bytes,
-        confidence=confidence(evidence, policy),
+        confidence=grounds.confidence,
         confidence_min=policy.downsize_confidence_min,
         kills=len(evidence.kills),
-        oom_peak=evidence.oom_peak,
+        oom_peak=grounds.oom_peak,
     )
     limit = gate.decide(current.limit, _known(target.limit), Reason.UNLIMITED)
     reservation = gate.decide(current.reservation, _known(target.reservation), Reason.UNRESERVED)
     state, reason, _ = min(reservation, limit, key=lambda one: ORDER[one[0]])
-    if missing and state not in (State.RAISE, State.SET):
+    if grounds.lack and state not in (State.RAISE, State.SET):
         # What was raised after the kill stays; nothing else can be said yet.
-        return _insufficient(missing, current, use)
+        return _insufficient(grounds.lack, current, use)
     return Sizing(state, reason, current, target, _reconcile(reservation, limit), use)
 
 

@@ -27,6 +27,27 @@ def array_of(items: Schema, **more: Any) -> Schema:
     return {"type": "array", "items": items, **more}
 
 
+OVERRIDES = array_of(
+    object_of(
+        {
+            "workload": {"type": "integer"},
+            "constants": {
+                "type": "object",
+                "additionalProperties": object_of(
+                    {"value": NUMBER, "source": {"enum": ["team", "workload"]}}
+                ),
+            },
+        }
+    ),
+    description="Constants of workloads' and teams' own that containers count with.",
+)
+POLICY_SOURCES: Schema = {
+    "type": "object",
+    "additionalProperties": {"enum": ["team", "workload", "request"]},
+    "description": "Whose those constants of `policy` are that aren't the defaults.",
+}
+
+
 class ViewExtension(OpenApiViewExtension):
     """Marks the view of `target_class`."""
 

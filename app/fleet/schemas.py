@@ -175,11 +175,12 @@ def labelled_in_bulk(view: Any, name: str) -> Any:
 
 OBSERVED = object_of(
     {
-        "host": {"type": "integer", "description": "The host's id."},
+        "host": {"type": ["integer", "null"], "description": "The host's id."},
         "containers": {
             "type": "object",
-            "additionalProperties": {"type": "integer"},
-            "description": "The id of each container, by its engine's id.",
+            "additionalProperties": {"type": ["integer", "null"]},
+            "description": "The id of each container, by its engine's id. Of a dry run, what it"
+            " would have made has none.",
         },
     }
 )
@@ -189,7 +190,10 @@ class HostsExtension(ViewExtension):
     target_class = "app.fleet.views.HostViewSet"
 
     def mark(self, view: Any) -> Any:
-        observe = extend_schema(responses={200: OpenApiResponse(OBSERVED, description="Stored.")})
+        observe = extend_schema(
+            parameters=[DRY_RUN],
+            responses={200: OpenApiResponse(OBSERVED, description="Stored.")},
+        )
         return labelled_in_bulk(versioned("Host", FORCE, observe=observe)(view), "Host")
 
 
@@ -376,7 +380,7 @@ class UsageExtension(ViewExtension):
         lines = {"description": "One sample a line, as in the array of the JSON body."}
         text = {"type": "string"}
         create = extend_schema(
-            parameters=[ON_ERROR],
+            parameters=[ON_ERROR, DRY_RUN],
             request={
                 "application/json": OpenApiRequest(SAMPLES),
                 "application/x-ndjson": OpenApiRequest(text | lines),

@@ -27,6 +27,7 @@ from app.fleet.models import (
     Usage,
     Workload,
 )
+from app.fleet.placement_serializers import PlacementSerializer
 from app.rest import serializers
 from app.rest.serializers import ValidationError
 
@@ -166,6 +167,7 @@ class WorkloadSerializer(serializers.ModelSerializer):
     ports = StructureField(PortSerializer, many=True, required=False, initial=list)
     health_check = StructureField(HealthCheckSerializer, required=False, allow_null=True)
     update_policy = StructureField(UpdatePolicySerializer, required=False, initial=dict)
+    placement = StructureField(PlacementSerializer, required=False, initial=dict)
     labels = CheckedField(validation.label_problems, required=False, initial=dict)
     warnings = serializers.JSONField(read_only=True)
 
@@ -183,6 +185,7 @@ class WorkloadSerializer(serializers.ModelSerializer):
             "ports",
             "health_check",
             "update_policy",
+            "placement",
             "labels",
             "generation",
             "observed_generation",

@@ -17,7 +17,13 @@ So no container ever counts as 0. Docker writes 0 for "none": a declared 0 is mi
 docs/density.md works an example through.
 """
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import NamedTuple
+
+LEAST = 1e-9
+"""Docker's 0 is none, and so is less than its smallest unit, the billionth of a core."""
 
 
 class Measure(NamedTuple):
@@ -76,45 +82,100 @@ class Share(NamedTuple):
         return self.use / self.reservation
 
 
+BASES = tuple(
+    product(
+        ("declared", "p95", "floor"),
+        ("declared", "stand_in"),
+        ("sample", "p95", "assumed"),
+        ("sample", "assumed"),
+    )
+)
+"""Of what reservation, limit, use and P95 are, in every combination."""
+_P95, _FLOOR = 12, 24
+_STAND_IN = 6
+_USE_P95, _USE_ASSUMED = 2, 4
+_P95_ASSUMED = 1
+"""What each adds to a place in BASES."""
+BASIS_NAMES = ("reservations", "limits", "use", "use_p95")
+
+
+class Shares(NamedTuple):
+    """What several containers count with, for one resource: a column for each of Share's amounts.
+
+    Fifteen thousand containers in columns cost a fraction of as many objects.
+    """
+
+    reservations: list[float]
+    limits: list[float]
+    uses: list[float]
+    p95s: list[float]
+    bases: bytearray
+    """Places in BASES."""
+
+    def each(self) -> Iterator[Share]:
+        for reservation, limit, use, p95, basis in zip(*self, strict=True):
+            yield Share(reservation, limit, use, p95, *BASES[basis])
+
+    def count_bases(self) -> dict[str, Counter[str]]:
+        """How many containers count with what."""
+        counts: dict[str, Counter[str]] = {name: Counter() for name in BASIS_NAMES}
+        for place, number in Counter(self.bases).items():
+            for name, basis in zip(BASIS_NAMES, BASES[place], strict=True):
+                counts[name][basis] += number
+        return counts
+
+
 def count(measure: Measure, *, floor: float) -> Share:
     """What one container counts with, for one resource. The table above says what stands in."""
-    limit = _declared(measure.limit)
-    reservation, reservation_basis = _reservation(measure, limit=limit, floor=floor)
-    use, use_basis = _first(
-        ("sample", measure.current), ("p95", measure.p95), ("assumed", reservation)
-    )
-    p95, p95_basis = _first(("sample", measure.p95), ("assumed", reservation))
-    return Share(
-        reservation=reservation,
-        limit=limit or max(reservation, p95),
-        use=use,
-        p95=p95,
-        reservation_basis=reservation_basis,
-        limit_basis="declared" if limit else "stand_in",
-        use_basis=use_basis,
-        p95_basis=p95_basis,
-    )
+    return next(count_all(*([value] for value in measure), floors=[floor]).each())
 
 
-def _reservation(measure: Measure, *, limit: float | None, floor: float) -> tuple[float, str]:
-    declared = _declared(measure.reservation)
-    if declared:
-        return declared, "declared"
-    p95 = measure.p95 or 0.0
+Amounts = Iterable[float | None]
+
+
+def count_all(
+    reservations: Amounts,
+    limits: Amounts,
+    currents: Amounts,
+    p95s: Amounts,
+    *,
+    floors: Iterable[float],
+) -> Shares:
+    """What each container counts with; the columns are Measure's, and the floor of each."""
+    counted = Shares([], [], [], [], bytearray())
+    add_reservation, add_limit = counted.reservations.append, counted.limits.append
+    add_use, add_p95, add_basis = counted.uses.append, counted.p95s.append, counted.bases.append
+    for declared, limited, current, measured, floor in zip(
+        reservations, limits, currents, p95s, floors, strict=True
+    ):
+        limit = limited if limited is None or limited >= LEAST else None
+        if declared is not None and declared >= LEAST:
+            reservation, basis = declared, 0
+        else:
+            reservation, basis = _stand_in(limit, measured or 0.0, floor)
+        if measured is not None:
+            p95 = measured
+            if current is None:
+                basis += _USE_P95
+        else:
+            p95 = reservation
+            basis += _P95_ASSUMED
+            if current is None:
+                basis += _USE_ASSUMED
+        if limit is None:
+            basis += _STAND_IN
+            limit = max(reservation, p95)
+        add_reservation(reservation)
+        add_limit(limit)
+        add_use(p95 if current is None else current)
+        add_p95(p95)
+        add_basis(basis)
+    return counted
+
+
+def _stand_in(limit: float | None, p95: float, floor: float) -> tuple[float, int]:
+    """What counts in place of a reservation, and what that adds to its place in BASES."""
     value = max(floor, p95)
     if limit is not None:
         value = min(value, limit)
-    return value, "p95" if p95 >= floor else "floor"
-
-
-def _declared(value: float | None) -> float | None:
-    """None for Docker's 0, and for less than its smallest unit, the billionth of a core."""
-    return value if value is not None and value >= 1e-9 else None
-
-
-def _first(*candidates: tuple[str, float | None]) -> tuple[float, str]:
-    """The first candidate that is known; the last one always is."""
-    for basis, value in candidates:
-        if value is not None:
-            return value, basis
-    raise AssertionError("the last candidate is always known")
+    return value, _P95 if p95 >= floor else _FLOOR

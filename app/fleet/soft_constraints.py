@@ -6,11 +6,13 @@ no_reservation              is counted with its use; nothing is kept free for it
 limit_below_peak            would have been OOM-killed by what it was seen to use
 reservation_below_need      reserves less than what right-sizing recommends
 reservation_above_need      reserves half as much again as what is recommended, or more
+not_in_swarm                asks of its placement what a Swarm service has no field for
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from app.fleet.placement_rules import PREFERRED, REQUIRED
 from app.fleet.policy import Policy
 from app.fleet.rightsizing import Assessment, Sizing
 
@@ -24,7 +26,7 @@ class Warned(NamedTuple):
 def find_warnings(
     spec: Mapping[str, Any], assessment: Assessment | None, policy: Policy
 ) -> list[Warned]:
-    """What to warn of. `spec` has the four resources as a workload names them; without an
+    """What to warn of. `spec` has resources and placement as a workload names them; without an
     assessment nothing is known of its use.
     """
     return [*_declared(spec), *(_measured(assessment, policy) if assessment else ())]
@@ -43,6 +45,27 @@ def _declared(spec: Mapping[str, Any]) -> Iterator[Warned]:
                 "no_reservation",
                 field,
                 "Nothing is reserved, so nothing is kept free for it. Reserve what it needs.",
+            )
+    yield from _beyond_swarm(spec["placement"])
+
+
+def _beyond_swarm(placement: Mapping[str, Any]) -> Iterator[Warned]:
+    """Swarm has constraints, a maximum of replicas a node, and spreading as a preference."""
+    affinities = placement.get("anti_affinity") or {}
+    if affinities.get("required") or affinities.get("preferred"):
+        yield Warned(
+            "not_in_swarm",
+            "placement",
+            "Swarm knows no anti-affinity: its scheduler will not keep to it. To keep replicas"
+            " apart, set max_per_host; of others, name the hosts in constraints.",
+        )
+    for spread in placement.get("spread") or ():
+        if spread.get("when_unsatisfiable", REQUIRED) == REQUIRED:
+            yield Warned(
+                "not_in_swarm",
+                "placement",
+                f"Swarm spreads over {spread['topology_key']} as a preference only, without"
+                f" max_skew. Say {PREFERRED} if that will do.",
             )
 
 

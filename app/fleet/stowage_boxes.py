@@ -19,21 +19,26 @@ from app.fleet.stowage_marks import (
 )
 from app.fleet.treemaps import Rect
 
+KINDS = ((0.25, "air"), (0.75, "half"), (1.0, "tight"))
+"""Up to which share of its reservation a container uses, to the key of FILLS."""
+
 
 def draw_box(box: Box, resource: Resource) -> str:
-    kind = _kind(box.share)
+    share = box.share
+    kind = _kind(share)
     colour = FILLS[kind].colour
     rect = inset(box.rect)
-    level = rect.height * min(box.share.fill, 1.0)
-    parts = [f'<rect {place(rect)} fill="{colour}" fill-opacity=".28"/>']
-    if box.share.use_basis != "assumed":
+    placed = place(rect)
+    parts = [f'<rect {placed} fill="{colour}" fill-opacity=".28"/>']
+    if share.use_basis != "assumed":
+        level = rect.height * min(share.fill, 1.0)
         filled = Rect(rect.x, rect.y + rect.height - level, rect.width, level)
         parts.append(f'<rect {place(filled)} fill="{colour}"/>')
-    if not box.share.is_limited:
-        parts.append(f'<rect {place(rect)} fill="url(#stowage-hatch)"/>')
-    parts += [draw_frame(rect, kind), _peak(box.share, rect), _label(box, rect, resource)]
+    if not share.is_limited:
+        parts.append(f'<rect {placed} fill="url(#stowage-hatch)"/>')
+    parts += [draw_frame(rect, kind), _peak(share, rect), _label(box, rect, resource)]
     parts.append(_badge(box, rect))
-    opacity = ' opacity=".55"' if box.stowed.is_stale else ""
+    opacity = ' opacity=".55"' if box.is_stale else ""
     tooltip = quote(_tooltip(box, resource))
     return f'<g class="box {kind}"{opacity}><title>{tooltip}</title>{"".join(parts)}</g>'
 
@@ -42,8 +47,9 @@ def _kind(share: Share) -> str:
     """The key of `FILLS`."""
     if not share.is_reserved:
         return "none"
-    for bound, kind in ((0.25, "air"), (0.75, "half"), (1.0, "tight")):
-        if share.fill <= bound:
+    fill = share.fill
+    for bound, kind in KINDS:
+        if fill <= bound:
             return kind
     return "over"
 
@@ -85,7 +91,7 @@ def _lines(box: Box, rect: Rect, resource: Resource, *, transform: str = "") -> 
     x, y = rect.x + 5, rect.y + size + 1.5
     lines = (
         f'<text x="{number(x)}" y="{number(y)}" font-size="{number(size)}" font-weight="600">'
-        f"{quote(shorten(box.stowed.container.name, room, size))}</text>"
+        f"{quote(shorten(box.name, room, size))}</text>"
     )
     use, reservation = box.share.use, box.share.reservation
     detail = f"{amount(resource, use)} of {amount(resource, reservation)}"
@@ -102,10 +108,10 @@ def _lines(box: Box, rect: Rect, resource: Resource, *, transform: str = "") -> 
 
 def _sign(box: Box) -> str | None:
     """Which of `SIGNS` the box carries."""
-    if box.stowed.is_stale:
+    if box.is_stale:
         return "stale"
-    if box.stowed.container.state in SIGNS:
-        return box.stowed.container.state
+    if box.state in SIGNS:
+        return box.state
     return "unmeasured" if box.share.use_basis == "assumed" else None
 
 
@@ -118,10 +124,10 @@ def _badge(box: Box, rect: Rect) -> str:
 
 
 def _tooltip(box: Box, resource: Resource) -> str:
-    share, container = box.share, box.stowed.container
+    share = box.share
     reservation = amount(resource, share.reservation)
     lines = [
-        f"{container.name}: {container.state}",
+        f"{box.name}: {box.state}",
         f"reserves {reservation}"
         if share.is_reserved
         else f"reserves nothing: counted with {reservation} ({share.reservation_basis})",
@@ -129,7 +135,7 @@ def _tooltip(box: Box, resource: Resource) -> str:
         f"P95 {amount(resource, share.p95)}{_basis(share.p95_basis)}",
         f"limit {amount(resource, share.limit)}" if share.is_limited else "no limit",
     ]
-    if box.stowed.is_stale:
+    if box.is_stale:
         lines.append("not heard from")
     return "\n".join(lines)
 

@@ -9,8 +9,10 @@ area) and free space. Cargo beyond the allocatable rises above the deck.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum, inf, sqrt
+from typing import NamedTuple
 
-from app.fleet.density import HostDensity, Report, Resource, Stowed
+from app.fleet.density import HostDensity, Report, Resource
+from app.fleet.manifests import IS_STALE
 from app.fleet.shares import Share
 from app.fleet.treemaps import Rect, squarify
 
@@ -40,11 +42,12 @@ LENS_SHARE_MAX = 0.42
 """The most of the hold's area that the enlarged cargo takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """A container in the picture: its area is its reservation's, on the scale of its vessel."""
 
-    stowed: Stowed
+    name: str
+    state: str
+    is_stale: bool
     share: Share
     rect: Rect
 
@@ -148,15 +151,26 @@ class Berth:
 
     def boxes(self) -> list[Box]:
         """Every container of the host, the largest first, stacked from the stern at the bottom."""
-        shares = [(stowed, stowed.share(self.resource)) for stowed in self.host.stowed()]
-        shares.sort(key=lambda pair: (-pair[1].reservation, pair[0].container.name))
+        manifest = self.host.manifest
+        held, shares = manifest.containers, manifest.shares(self.resource)
+        order = sorted(
+            range(len(held)),
+            key=lambda place: (-shares.reservations[place], held.names[place]),
+        )
         cargo = self.cargo
         upright = Rect(cargo.x, 0.0, cargo.width, cargo.height)
-        rects = squarify([share.reservation for _, share in shares], upright)
+        rects = squarify([shares.reservations[place] for place in order], upright)
         bottom = cargo.y + cargo.height
+        counted = list(shares.each())
         return [
-            Box(stowed, share, Rect(rect.x, bottom - rect.y - rect.height, rect.width, rect.height))
-            for (stowed, share), rect in zip(shares, rects, strict=True)
+            Box(
+                held.names[place],
+                held.states[place],
+                bool(manifest.flags[place] & IS_STALE),
+                counted[place],
+                Rect(x, bottom - y - height, width, height),
+            )
+            for place, (x, y, width, height) in zip(order, rects, strict=True)
         ]
 
 
@@ -186,7 +200,7 @@ def enlarge(box: Box, cargo: Rect, lens: Rect) -> Box:
         box.rect.width * scale,
         box.rect.height * scale,
     )
-    return Box(box.stowed, box.share, rect)
+    return box._replace(rect=rect)
 
 
 def superstructure_height(hold: Rect) -> float:

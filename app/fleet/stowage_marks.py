@@ -116,19 +116,29 @@ def place(rect: Rect) -> str:
 
 def number(value: float) -> str:
     """A number of the picture: two decimals at most, and no `-0`."""
-    text = f"{value:.2f}".rstrip("0").rstrip(".")
+    text = f"{value:.2f}"
+    if text[-1] != "0":  # as of most
+        return text
+    text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+# Up to a thousand of a unit; dividing by a power of two is exact.
+UNITS = tuple(
+    (1000 * 2**power, 2**power, name)
+    for power, name in ((0, "B"), (10, "KiB"), (20, "MiB"), (30, "GiB"))
+)
 
 
 def amount(resource: Resource, value: float) -> str:
     """Cores, or bytes in binary units, to three digits: `0.25 cores`, `1.5 GiB`."""
     if resource is Resource.CPU:
         return f"{value:.3g} cores"
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(value) < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1024
-    return f"{value:.4g} TiB"
+    size = abs(value)
+    for below, unit, name in UNITS:
+        if size < below:
+            return f"{value / unit:.3g} {name}"
+    return f"{value / 2**40:.4g} TiB"
 
 
 def percent(value: float | None) -> str:
@@ -152,6 +162,8 @@ def shorten(text: str, width: float, size: float) -> str:
 
 def quote(text: str) -> str:
     """Text as XML: markup escaped, and what XML has no way to say, or would garble, replaced."""
+    if text.replace("\n", "").isprintable():
+        return escape(text)
     legible = "".join(
         char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text
     )

@@ -21,6 +21,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import django.db
@@ -28,6 +29,7 @@ import django.db
 from app import db
 from app.errors import Unavailable
 from app.fleet.outbox import PAGE, last_position, read_events
+from app.fleet.past import Past, read_page
 from app.fleet.predicates import Predicate
 from app.fleet.topics import Change, Selection, Topic
 from app.rest.breathing import Breather
@@ -61,6 +63,7 @@ class Group(Hub, Selection):
         self.told = 0
         self.known_from: int | None = None if matches else 0
         self.beginning = asyncio.Lock()
+        self.past = Past(partial(read_page, self))
 
     async def begin(self, ids: AsyncIterator[int]) -> None:
         """Learn which objects match, unless that is known. `ids` are those of the whole list."""
@@ -106,7 +109,7 @@ class Tail:
         self.users += 1
         async with self.lock:
             if not self._running:
-                self.position = await last_position()
+                self.position = await self.newest()
                 self._running = [self._start(self._listen()), self._start(self._follow())]
 
     def leave(self) -> None:
@@ -116,13 +119,20 @@ class Tail:
                 task.cancel()
             self._running = []
 
-    def enter_group(self, key: object, topic: Topic, matches: Predicate | None) -> Group:
+    def enter_group(self, key: object, topic: Any, matches: Any) -> Group:
         """The group of that key, made for the first. Whoever calls this calls `leave_group()`."""
         group = self.groups.get(key)
         if group is None:
-            group = self.groups[key] = Group(self, key, topic, matches)
+            group = self.groups[key] = self.make_group(key, topic, matches)
         group.users += 1
         return group
+
+    def make_group(self, key: object, topic: Any, matches: Any) -> Group:
+        return Group(self, key, topic, matches)
+
+    async def newest(self) -> int:
+        """The position to begin at."""
+        return await last_position()
 
     def leave_group(self, group: Group) -> None:
         group.users -= 1
@@ -160,7 +170,9 @@ class Tail:
         self._look_seconds = LOOK_SECONDS
         while True:
             try:
-                async with aclosing(db.listen(CHANNEL)) as messages:  # type: ignore[type-var]
+                # What was committed before it listens told nobody: it is read at once.
+                listening = db.listen(CHANNEL, on_ready=self._woken.set)
+                async with aclosing(listening) as messages:  # type: ignore[type-var]
                     async for _ in messages:
                         self._woken.set()
             except django.db.NotSupportedError:

@@ -5,12 +5,11 @@ of what is still free; a row takes the next weight for as long as its worst aspe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import fsum, inf
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Rect:
+class Rect(NamedTuple):
     """x and y name the corner where filling starts."""
 
     x: float

@@ -8,9 +8,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def in_turns(items: Iterable[T], *, turn_seconds: float = 0.005) -> AsyncIterator[T]:
+async def in_turns(
+    items: Iterable[T], *, turn_seconds: float = 0.005, rest_seconds: float = 0.0
+) -> AsyncIterator[T]:
     """The items, computed as they are asked for; the loop gets a turn first, and then after each
-    `turn_seconds`.
+    `turn_seconds`, for `rest_seconds` at the least: what nobody waits for leaves the loop free.
 
     A turn ends between two items: an item must take well below `turn_seconds` by itself.
     """
@@ -19,7 +21,7 @@ async def in_turns(items: Iterable[T], *, turn_seconds: float = 0.005) -> AsyncI
     for item in items:
         yield item
         if perf_counter() - started >= turn_seconds:
-            await asyncio.sleep(0)
+            await asyncio.sleep(rest_seconds)
             started = perf_counter()
 
 

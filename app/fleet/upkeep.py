@@ -11,7 +11,7 @@ from datetime import datetime
 from django.db import OperationalError
 from django.utils import timezone
 
-from app.fleet import density_history, partitions, recent, rollups
+from app.fleet import advice, density_history, partitions, rebuilds, recent, rollups
 from app.fleet.partitions import AHEAD_DAYS, HOURS, SAMPLES, Maintained
 from app.fleet.services import retention
 from app.fleet.services.conditions import refresh_all_conditions
@@ -25,6 +25,7 @@ async def maintain(*, now: datetime) -> tuple[Maintained, Maintained]:
         now=now, keep_days=partitions.keep_hours_days(), ahead_days=AHEAD_DAYS, series=HOURS
     )
     await rollups.roll_up(now=now)
+    await rebuilds.rebuild_summaries()
     await refresh_all_conditions(now=now)
     await recent.refresh(now=now)
     await density_history.keep_hour(now=now)
@@ -33,6 +34,7 @@ async def maintain(*, now: datetime) -> tuple[Maintained, Maintained]:
         now=now, keep_days=partitions.keep_days(), ahead_days=AHEAD_DAYS, series=SAMPLES
     )
     await retention.forget_events(now=now, keep_days=retention.keep_events_days())
+    await retention.forget_batches(now=now)
     await retention.forget_containers(now=now, keep_days=partitions.keep_hours_days())
     return samples, hours
 
@@ -43,7 +45,9 @@ async def maintain_forever(
     """Maintain now and then every few minutes, until cancelled. A failure is tried again."""
     while True:
         try:
-            await maintain(now=clock())
+            now = clock()
+            await maintain(now=now)
+            await advice.carry_forward(at=now)
         except OperationalError:
             logger.warning("The fleet's tables were not maintained; next try later.", exc_info=True)
         await asyncio.sleep(every_seconds)

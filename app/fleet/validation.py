@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
-MAX_AHEAD = timedelta(minutes=5)
+from app.fleet.bounds import BOUNDS
+
+MAX_AHEAD = timedelta(seconds=BOUNDS.clock_ahead_seconds)
 """How far a clock may be ahead of this server's."""
 
 MAX_LABELS = 64

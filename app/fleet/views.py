@@ -16,12 +16,13 @@ from app.fleet.pagination import EventPagination, PagePagination
 from app.fleet.services import retention
 from app.fleet.warnings import warn
 from app.fleet.watching import Gone, WatchedMixin
-from app.fleet.writes import VersionedWritesMixin
+from app.fleet.writes import VersionedWritesMixin, trial
 from app.rest import viewsets
 from app.rest.conditional import ConditionalMixin
 from app.rest.decorators import action
 from app.rest.exceptions import NotFound, ValidationError
 from app.rest.fieldsets import FieldsetsMixin
+from app.rest.lanes import passes_when
 from app.rest.request import Request
 from app.rest.response import Response
 
@@ -63,6 +64,7 @@ class NestedMixin:
 
     parents: dict[str, Any] = {}
 
+    @passes_when(lambda view: view.kwargs.keys().isdisjoint(view.parents))
     async def filter_queryset(self, queryset: Any) -> Any:
         queryset = await super().filter_queryset(queryset)  # type: ignore[misc]
         for keyword, model in self.parents.items():
@@ -117,12 +119,27 @@ class HostViewSet(
     async def observe(self, request: Request) -> Response:
         """An agent's full relist of its host. Idempotent; containers not in it are removed."""
         relist = await read_relist(request.data)
-        observed = await services.observe_host(
-            **relist,
-            clock_skew_seconds=clock_skew(request, timezone.now()),
-            only_host=reported_host(request),
-        )
-        return Response({"host": observed.host_id, "containers": observed.containers})
+        async with trial(request) as is_dry:
+            observed = await services.observe_host(
+                **relist,
+                clock_skew_seconds=clock_skew(request, timezone.now()),
+                only_host=reported_host(request),
+            )
+        answer = {"host": observed.host_id, "containers": observed.containers}
+        return Response(await _without_new(observed) if is_dry else answer)
+
+
+async def _without_new(observed: services.Observed) -> dict[str, Any]:
+    """The answer to a report that was taken back: what it would have made has no id."""
+    is_known = await Host.objects.filter(pk=observed.host_id).aexists()
+    ids = Container.objects.filter(pk__in=observed.containers.values()).values_list("pk", flat=True)
+    known = {pk async for pk in ids}
+    return {
+        "host": observed.host_id if is_known else None,
+        "containers": {
+            engine_id: pk if pk in known else None for engine_id, pk in observed.containers.items()
+        },
+    }
 
 
 class ImageViewSet(WatchedMixin, ConditionalMixin, FieldsetsMixin, viewsets.ReadOnlyModelViewSet):

@@ -21,7 +21,7 @@ async def warn(workloads: Sequence[Workload], *, are_new: bool = False) -> None:
     ids = [] if are_new else [workload.pk for workload in workloads]
     members = await fetch_members(workload_ids=ids, policies=policies, at=at) if ids else None
     for workload in workloads:
-        spec: dict[str, Any] = {name: getattr(workload, name) for name in RESOURCES}
+        spec: dict[str, Any] = {name: getattr(workload, name) for name in (*RESOURCES, "placement")}
         effective = policies.effective(team_id=workload.team_id, workload_id=workload.pk)
         assessment = None
         if members is not None:

@@ -9,6 +9,7 @@ What a stream is made of is in `tail`; this is the HTTP around it.
 from collections.abc import AsyncIterator
 from typing import Any
 
+from app import db
 from app.fleet import topics
 from app.fleet.models import (
     Container,
@@ -20,17 +21,15 @@ from app.fleet.models import (
     Revision,
     Workload,
 )
-from app.fleet.outbox import PAGE, Compacted, check_position, positions, read_events
-from app.fleet.predicates import Predicate, UnknowableError, predicate_of
-from app.fleet.services import retention
-from app.fleet.tail import FAILURES, Group, bookmark, tail
+from app.fleet.outbox import Compacted, check_position, positions
+from app.fleet.predicates import UnknowableError, predicate_of
+from app.fleet.tail import FAILURES, Tail, bookmark, tail
 from app.fleet.topics import Topic
 from app.rest.exceptions import APIException, ValidationError
 from app.rest.exports import ExportMixin, StreamRenderer
 from app.rest.fieldsets import PARAMETERS as SHAPES
-from app.rest.renderers import JSONRenderer
 from app.rest.request import Request
-from app.rest.sse import MEDIA_TYPE, ServerSentEvent, last_position
+from app.rest.sse import MEDIA_TYPE, last_position
 from app.rest.streams import EventStream, farewell
 
 POSITION = "Stowage-Position"
@@ -76,6 +75,8 @@ def topic_of(view: Any) -> Topic:
 class WatchedMixin(ExportMixin):
     """Put before a list's other classes: it tells its position, is watched, and exported whole."""
 
+    positions = positions
+
     def get_renderers(self) -> list[Any]:
         renderers = super().get_renderers()
         if getattr(self, "action", None) == "list":
@@ -86,7 +87,7 @@ class WatchedMixin(ExportMixin):
         if self.is_watched():
             return await self.watch(request)
         # Before the list is read: who watches from there misses nothing.
-        position = await positions.get()
+        position = await self.positions.get()
         response = await super().list(request, *args, **kwargs)
         response[POSITION] = str(position)
         return response
@@ -106,9 +107,12 @@ class WatchedMixin(ExportMixin):
         if refused:
             message = "Watched objects are shown whole. Leave it out."
             raise ValidationError({name: [message] for name in refused})
-        after = _position_asked(request)
-        _keep_filters(request)
-        queryset = await self.filter_queryset(self.get_queryset())  # type: ignore[attr-defined]
+        after = position_asked(request)
+        keep_filters(request)
+        view: Any = self
+        queryset = view.get_queryset()
+        if request.query_params or view.kwargs:  # else a thousand who come back each make a form
+            queryset = await view.filter_queryset(queryset)
         try:
             matches = predicate_of(queryset)
         except UnknowableError as error:
@@ -121,11 +125,12 @@ class WatchedMixin(ExportMixin):
                 await check_position(after)
             except Compacted as error:
                 raise Gone(error.detail) from error
-        events = follow(topic_of(self), _key_of(queryset), matches, queryset, after)
+        ids = queryset.order_by().values_list("pk", flat=True).aiterator()
+        events = follow(tail, _key_of(queryset), topic_of(self), matches, ids, after=after)
         return EventStream(events, heartbeat_seconds=None)
 
 
-def _position_asked(request: Request) -> int | None:
+def position_asked(request: Request) -> int | None:
     """`Last-Event-ID` is later than `?after=`, which stays in a browser's address."""
     position = last_position(request)
     if position is not None:
@@ -138,7 +143,7 @@ def _position_asked(request: Request) -> int | None:
     return int(text)
 
 
-def _keep_filters(request: Request) -> None:
+def keep_filters(request: Request) -> None:
     """What cuts and orders a list has no meaning for a stream."""
     query = request.query_params.copy()
     for name in NOT_FILTERS:
@@ -152,24 +157,26 @@ def _key_of(queryset: Any) -> object:
 
 
 async def follow(
-    topic: Topic, key: object, matches: Predicate | None, queryset: Any, after: int | None
+    tail: Tail, key: object, topic: Any, matches: Any, ids: Any, *, after: int | None
 ) -> AsyncIterator[bytes]:
     """What a watcher is sent, without end. While events come live it holds no more than its
-    channel.
+    channel. `ids`: those of the whole list, read where a group begins.
     """
     group = tail.enter_group(key, topic, matches)
     try:
         await tail.enter()
         cursor = tail.position if after is None else after
         yield bookmark(cursor)
-        await group.begin(queryset.order_by().values_list("pk", flat=True).aiterator())
-        del queryset, key, matches  # the group's own are the same
-        while (channel := await tail.join(group, cursor)) is None:
-            block, cursor = await _read_past(group, cursor)
-            if block:
-                yield block
-            if not cursor:
-                return
+        await group.begin(ids)
+        del ids, key, matches  # the group's own are the same
+        with group.past.reading():
+            while (channel := await tail.join(group, cursor)) is None:
+                block, cursor = await group.past.page(cursor, tail.target(group))
+                if block:
+                    yield block
+                if not cursor:
+                    return
+        db.let_go()
         try:
             async for chunk in channel:
                 yield chunk
@@ -180,18 +187,3 @@ async def follow(
     finally:
         tail.leave()
         tail.leave_group(group)
-
-
-async def _read_past(group: Group, cursor: int) -> tuple[bytes, int]:
-    """A page of what happened after `cursor`, and how far it goes; 0 when it can't be told."""
-    target = tail.target(group)
-    events = await read_events(cursor, target)
-    until = await retention.compacted_until()
-    if cursor < until:
-        data = JSONRenderer().render(
-            {"detail": f"Events up to {until} are kept no longer.", "position": until}
-        )
-        return ServerSentEvent(data.decode(), name="gone").encode(), 0
-    block = group.select_past(await group.topic.changes(events))
-    last = events[-1].position if len(events) == PAGE else target
-    return block, last or target

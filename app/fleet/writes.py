@@ -13,22 +13,10 @@ from typing import Any
 
 from app import db
 from app.rest.conditional import ConditionalMixin
-from app.rest.exceptions import ValidationError
+from app.rest.dry_runs import is_dry_run
 from app.rest.idempotency import IdempotentMixin
 from app.rest.request import Request
 from app.rest.response import Response
-
-
-class _TakenBackError(Exception):
-    """Rolls a dry run back."""
-
-
-def is_dry_run(request: Request) -> bool:
-    """Raises ValidationError for a value other than `all`."""
-    value = request.query_params.get("dry_run")
-    if value not in (None, "all"):
-        raise ValidationError({"dry_run": ["Write 'all', or leave it out to make the change."]})
-    return value is not None
 
 
 @asynccontextmanager
@@ -37,14 +25,8 @@ async def trial(request: Request) -> AsyncIterator[bool]:
     if not is_dry_run(request):
         yield False
         return
-    try:
-        async with db.atomic():
-            yield True
-            # Foreign keys are checked at commit, which a dry run never reaches.
-            await db.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            raise _TakenBackError  # noqa: TRY301 - what leaves the block rolls it back
-    except _TakenBackError:
-        pass
+    async with db.rehearsal():
+        yield True
 
 
 class VersionedWritesMixin(IdempotentMixin, ConditionalMixin):

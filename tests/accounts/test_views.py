@@ -162,3 +162,38 @@ async def test_listing_tokens_costs_three_queries_however_many_there_are(
     with assert_num_queries(3):  # the caller's token, the count, the page
         response = await client.get(TOKENS)
     assert response.json()["count"] == 21
+
+
+async def test_dry_run_answers_as_the_write_and_keeps_nothing(
+    client: APIClient, make_token: MakeToken, hops: list[str]
+) -> None:
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {await make_token('write')}")
+    own = await Token.objects.aget()
+    body = {"name": "n", "scopes": ["read"]}
+    for wrong in ({"name": "n"}, body | {"expires_at": "2020-01-01T00:00:00Z"}):
+        refused = [await client.post(TOKENS + query, wrong) for query in ("?dry_run=all", "")]
+        assert {one.status_code for one in refused} == {400}
+        assert refused[0].json() == refused[1].json()
+    agents = await client.post(f"{TOKENS}?dry_run=all", body | {"scopes": ["agent"]})
+    assert agents.status_code == 403
+    tried = await client.post(f"{TOKENS}?dry_run=all", body)
+    assert (tried.status_code, tried.json()["id"], tried.json()["token"]) == (201, None, None)
+    assert await Token.objects.acount() == 1
+    assert (await client.delete(f"{TOKENS}{own.pk}/?dry_run=all")).status_code == 204
+    assert (await client.delete(f"{TOKENS}0/?dry_run=all")).status_code == 404
+    for send in (
+        client.post(f"{TOKENS}?dry_run=1", body),
+        client.delete(f"{TOKENS}{own.pk}/?dry_run=1"),
+    ):
+        unclear = await send
+        assert (unclear.status_code, list(unclear.json())) == (400, ["dry_run"])
+    assert (await client.get(TOKENS)).status_code == 200, "still valid"
+    done = await client.post(TOKENS, body)
+    assert (done.status_code, done.json().keys()) == (201, tried.json().keys())
+    assert hops == []
+
+
+async def test_watching_tokens_is_refused_by_name(client: APIClient, make_token: MakeToken) -> None:
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {await make_token('read')}")
+    refused = await client.get(f"{TOKENS}?watch=true")
+    assert (refused.status_code, list(refused.json())) == (400, ["watch"])

@@ -89,6 +89,59 @@ class TestFollowing:
         assert (await writer.get(url)).json() == scaled | {"warnings": None}
 
 
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("transaction")
+class TestGenerations:
+    async def observe(self, minute: int, *generations: str | None) -> None:
+        """Replicas that carry these; None carries none."""
+        ones = [
+            container(f"c{number}", labels={"stowage.workload": "web"} | carried)
+            for number, carried in enumerate(
+                {} if one is None else {"stowage.generation": one} for one in generations
+            )
+        ]
+        at = NOW + timedelta(minutes=minute)
+        await services.observe_host(**report(*ones, observed_at=at))
+
+    async def test_generation_is_observed_once_every_replica_carries_it(
+        self, writer: APIClient
+    ) -> None:
+        workload = await services.create_workload(name="web", image="x", replicas=2)
+        url = f"/api/v1/workloads/{workload.pk}/"
+        await self.observe(1, "1", "1")
+        seen = await writer.get(url)
+        assert (seen.json()["generation"], seen.json()["observed_generation"]) == (1, 1)
+        assert await status_of("Progressing") == (False, "Applied")
+        changed = (await writer.patch(url, {"image": "x:2"})).json()
+        assert (changed["generation"], changed["observed_generation"]) == (2, 1)
+        assert await status_of("Progressing") == (True, "NotApplied")
+        conditions = {one["type"]: one for one in changed["conditions"]}
+        assert conditions["Progressing"]["message"] == "Generation 1 of 2 is applied."
+        await self.observe(2, "1", "2")
+        assert await status_of("Progressing") == (True, "NotApplied")
+        await self.observe(3, "2", "2")
+        assert await status_of("Progressing") == (False, "Applied")
+        last = await writer.get(url)
+        assert (last.json()["observed_generation"], last.json()["version"]) == (2, 2)
+        assert last["ETag"] != seen["ETag"]
+        event = await Event.objects.filter(kind="workload.conditions_changed").alatest("id")
+        assert event.data["observed_generation"] == 2
+
+    @pytest.mark.parametrize("carried", [None, "", "two", "-1", "9" * 30, "1.5"])
+    async def test_what_is_no_generation_observes_none(self, carried: str | None) -> None:
+        await services.create_workload(name="web", image="x")
+        await self.observe(1, carried, "1")
+        assert (await Workload.objects.aget()).observed_generation == 0
+        assert await status_of("Progressing") == (True, "NotApplied")
+
+    async def test_generation_is_never_above_the_workloads_and_never_falls(self) -> None:
+        await services.create_workload(name="web", image="x")
+        await self.observe(1, "7")
+        assert (await Workload.objects.aget()).observed_generation == 1
+        await self.observe(2, None)
+        assert (await Workload.objects.aget()).observed_generation == 1
+
+
 def test_message_names_three_hosts_and_counts_the_others() -> None:
     facts = Facts(0, 1, 1, silent=("a", "b", "c", "d", "e"))
     message = next(one for one in assess(facts, before=[], at=AT) if one["type"] == "Stale")

@@ -1,6 +1,8 @@
 """The formulas, against cases computed by hand and by property."""
 
+import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.fleet.density import Container, Host, Report, Resource, assess_host
+from app.fleet.manifests import Containers
 from app.fleet.policy import DEFAULT, MIB, Policy
 from app.fleet.shares import Measure, count
+from tests.fleet import one_by_one
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 GUIDE = Path(__file__).parents[2] / "docs" / "density.md"
@@ -252,6 +256,7 @@ containers = st.builds(
     make_container,
     st.sampled_from(["web", "db", "cache"]),
     samples=st.integers(0, 9),
+    heard_at=st.sampled_from([NOW, NOW - timedelta(hours=1), None]),
     cpu=measures(),
     memory=measures(),
 )
@@ -261,6 +266,11 @@ hosts = st.builds(
     st.floats(0.1, 256),
     st.integers(MIB, 2**42),
 )
+
+
+def in_columns(host):
+    """The same host, as it is built from the database's rows."""
+    return replace(host, containers=Containers.of(host.containers))
 
 
 @settings(deadline=None)
@@ -312,3 +322,27 @@ def test_answer_has_no_nan_and_is_the_same_twice(fleet):
     assert first == second
     assert "nan" not in str(first)
     assert "inf" not in str(first)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(hosts, hosts.map(in_columns)))
+def test_columns_come_to_what_container_by_container_does(host):
+    assessed = assess_host(host, at=NOW)
+    containers, sums = one_by_one.tell_host(host, at=NOW, policy=DEFAULT)
+
+    answer = assessed.as_dict(with_containers=True)
+    assert json.dumps(answer["containers"]) == json.dumps(containers)
+    flagged = [
+        {name: one[name] for name in ("id", "name", "state", "flags")}
+        for one in containers
+        if one["flags"]
+    ]
+    assert answer["flagged"] == flagged
+    for resource, density in assessed.densities.items():
+        amounts, basis = sums[resource]
+        assert {name: getattr(density, name) for name in amounts} == amounts
+        assert density.basis == basis
+    assert [stowed.container for stowed in assessed.stowed()] == list(host.containers)
+    assert [list(stowed.flags) for stowed in assessed.stowed()] == [
+        one["flags"] for one in containers
+    ]

@@ -8,9 +8,11 @@ import pytest
 from django.utils import timezone
 
 from app import db
-from app.fleet import density_history, recent, upkeep
+from app.fleet import density_history, recent, services, upkeep
 from app.fleet.density_queries import build_host, fetch_hosts
-from app.fleet.models import Container, DensityHour, Host, Usage, UsageRecent
+from app.fleet.models import Container, DensityHour, Host, Usage, UsageRecent, Workload
+from app.fleet.policies import fetch_own, fetch_policies
+from app.fleet.policy import COUNTED
 from app.rest.test import APIClient
 from tests.fleet.test_density_report import create_host
 
@@ -170,6 +172,54 @@ class TestBeforehand:
         assert named["window"]["end"] == named["at"]
         other = (await reader.get(f"{ADDRESS}?window_hours=2")).json()
         assert other["window"]["end"] == other["at"]
+
+    async def own(self, **constants: float) -> Workload:
+        """A workload with these constants, of which `web` is."""
+        workload = await Workload.objects.acreate(name="w", image="x")
+        await Container.objects.filter(name="web").aupdate(workload=workload)
+        await services.create_policy(workload=workload, constants=constants)
+        return workload
+
+    @pytest.mark.parametrize("constants", [{"use_percentile": 0.5}, {"window_hours": 24}])
+    async def test_what_is_computed_beforehand_is_by_the_containers_own_constants(
+        self, monkeypatch: pytest.MonkeyPatch, constants: dict[str, float]
+    ) -> None:
+        _, now = await self.fleet(monkeypatch)
+        assert await recent.refresh(now=now) == 2
+        workload = await self.own(**constants)
+        one = await Container.objects.aget(name="web")
+        await Usage.objects.acreate(
+            container=one, at=now - timedelta(hours=3), cpu_cores=90.0, memory_bytes=90
+        )
+        own = await fetch_own(await fetch_policies(), COUNTED)
+        assert list(own) == [workload.pk]
+        (live,) = await fetch_hosts(at=now, own=own)
+        assert live["measured_at"] == now, "of the other"
+        place = live["names"].index("web")
+        assert await recent.refresh(now=now) == 1, "what has another window or percentile"
+        row = await UsageRecent.objects.aget(container_id=one.pk)
+        effective = own[workload.pk].policy
+        found = (row.window_hours, row.percentile)
+        assert found == (effective.window_hours, effective.use_percentile)
+        assert row.cpu_p95 == live["cpu_p95"][place]
+        await UsageRecent.objects.all().aupdate(cpu_p95=77.0)
+        (beforehand,) = await fetch_hosts(at=now, own=own)
+        assert beforehand["cpu_p95"] == [77.0, 77.0]
+        (usual,) = await fetch_hosts(at=now)
+        assert usual["cpu_p95"][place] != 77.0, "not by constants that no longer hold"
+        assert await recent.refresh(now=now + timedelta(minutes=5)) == (
+            1 if "window_hours" in constants else 2
+        ), "a longer window is computed less often"
+
+    async def test_hours_are_kept_by_the_containers_own_constants(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _, now = await self.fleet(monkeypatch)
+        await Container.objects.all().aupdate(memory_reservation_bytes=None)
+        await self.own(memory_floor_bytes=2**30)
+        assert await density_history.keep_hour(now=now) == 1
+        hour = await DensityHour.objects.aget()
+        assert hour.memory_reservations > 2**30
 
     async def test_newest_sample_is_always_live(self, monkeypatch: pytest.MonkeyPatch) -> None:
         _, now = await self.fleet(monkeypatch)

@@ -32,6 +32,7 @@ WORKLOAD = dict.fromkeys(
         "ports",
         "health_check",
         "update_policy",
+        "placement",
         "labels",
     ],
     "",
@@ -86,3 +87,26 @@ async def test_every_page_is_shown_with_its_forms(writer: APIClient) -> None:
         assert not method or f">{method}</button>" in page.text.replace("\n", "").replace(
             "  ", ""
         ), path
+
+
+async def test_placement_is_asked_by_a_form(reader: APIClient) -> None:
+    """A form sends what was left empty too; lists and what is nested it leaves out."""
+    await services.observe_host(**report())
+    for name, more in (("simulate", {"count": "1", "strategy": "pack"}), ("repack", {})):
+        url = f"/api/v1/placements/{name}/"
+        page = await reader.get(url, HTTP_ACCEPT="text/html")
+        assert page.status_code == 405
+        assert f'action="{url}"' in page.text
+        form = {
+            "labels": "{}",
+            "size_by": "reservation",
+            "buffer": "0",
+            "max_per_host": "",
+            "workload": "",
+            "workload_labels": "",
+            "cpu_reservation": "",
+            "memory_reservation_bytes": "1024",
+        }
+        form = {"size_by": "reservation", "buffer": "0"} | (form if name == "simulate" else {})
+        answer = await reader.post(url, form | more, format="multipart")
+        assert answer.status_code == 200, answer.text

@@ -14,6 +14,7 @@ from django.utils import timezone
 from app.db.testing import assert_num_queries
 from app.fleet import rollups, services
 from app.fleet.history import Span
+from app.fleet.models import Container
 from app.fleet.services import Sample
 from app.rest.test import APIClient
 from tests.fleet.samples import container, report
@@ -98,6 +99,41 @@ async def test_containers_are_chosen(
 ) -> None:
     points = (await history(reader, f"resolution=1h{query}"))["points"]
     assert sum(point["samples"] for point in points) == samples
+
+
+async def test_every_choice_is_of_its_containers_in_every_form(
+    ids: list[int], reader: APIClient
+) -> None:
+    """By container, workload, host and label: as JSON, NDJSON and CSV the same, as SVG drawn."""
+    other = container("z", labels={"zone": "z"})
+    observed = await services.observe_host(**report(other, name="host-z"))
+    (alone,) = observed.containers.values()
+    await services.record_usage(samples=[Sample(alone, FIRST, 0.25, 10)])
+    workload = (await Container.objects.aget(pk=ids[0])).workload_id
+    first = (await Container.objects.aget(pk=ids[0])).host_id
+    chosen = {
+        f"container={ids[0]}": [2, 2],
+        f"container={alone}": [1],
+        f"workload={workload}": [3, 3],
+        f"host={first}": [3, 3],
+        f"host={observed.host_id}": [1],
+        f"host={observed.host_id}&workload={workload}": [],
+        "label=zone=z": [1],
+        f"workload={workload}&until={text(FIRST + timedelta(hours=1))}": [3],
+    }
+    for rolled_up in (False, True):
+        if rolled_up:
+            assert await rollups.roll_up(now=NOW) == 5
+        for query, samples in chosen.items():
+            points = (await history(reader, f"resolution=1h&{query}"))["points"]
+            assert [point["samples"] for point in points] == samples, query
+            url = f"{USAGE}?since={text(FIRST)}&resolution=1h&{query}&format="
+            lines = (await reader.get(f"{url}ndjson")).text.splitlines()
+            assert [json.loads(line) for line in lines if line] == points, query
+            rows = csv.DictReader(io.StringIO((await reader.get(f"{url}csv")).text))
+            assert [int(row["samples"]) for row in rows] == samples, query
+            drawn = await reader.get(f"{url}svg")
+            assert ("No samples" in drawn.text) is (not samples), query
 
 
 async def test_reservations_and_limits_of_now_stand_beside(

@@ -8,6 +8,7 @@ import pytest
 from app.db.testing import capture_queries
 from app.fleet import services
 from app.fleet.models import Container, Event, Host, Image
+from app.rest.test import APIClient
 from tests.fleet.samples import LATER, NOW, container, report
 
 pytestmark = [pytest.mark.asyncio]
@@ -100,6 +101,22 @@ async def test_fields_that_the_agent_leaves_out_keep_their_values() -> None:
     await services.observe_host(**sparse)
     host = await Host.objects.aget()
     assert (host.labels, host.reserved_cpus) == ({"zone": "a"}, 0.5)
+
+
+@pytest.mark.usefixtures("transaction")
+async def test_machine_that_became_smaller_than_its_reserve_is_refused_with_the_remedy(
+    agent: APIClient,
+) -> None:
+    await services.observe_host(**report())  # 1 GiB of 8 is its system's
+    body = {
+        "host": {"name": "host-a", "cpus": 4, "memory_bytes": 2**29, "engine": "docker"},
+        "observed_at": LATER.isoformat(),
+        "containers": [],
+    }
+    refused = await agent.post("/api/v1/hosts/observe/", body)
+    assert (refused.status_code, list(refused.json())) == (400, ["host"])
+    assert "AGENT_RESERVED_MEMORY_BYTES" in refused.text
+    assert (await Host.objects.aget()).memory_bytes == 8 * 2**30
 
 
 @pytest.mark.usefixtures("transaction")

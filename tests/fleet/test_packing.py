@@ -67,18 +67,30 @@ INSTANCES = {
     },
     **{f"scholl3-{s}": scholl_3(200, s) for s in range(4)},
 }
+LARGEST = {
+    "u1000": falkenauer_uniform(1000, 0),
+    "t501": falkenauer_triplets(501, 0),
+    **{f"scholl1-500-{c}-{w}": scholl_1(500, c, w, c) for c in (100, 150) for w in (1, 30)},
+    **{f"scholl2-500-{p}-{d}": scholl_2(500, p, d, p) for p in (3, 9) for d in (0.2, 0.9)},
+}
+"""The largest of each published set."""
 
 
-@pytest.mark.parametrize("name", INSTANCES)
+@pytest.mark.parametrize("name", [*INSTANCES, *LARGEST])
 def test_packing_is_within_a_tenth_of_the_bound(name: str) -> None:
-    sizes, capacity = INSTANCES[name]
+    sizes, capacity = (INSTANCES | LARGEST)[name]
     bins = pack(sizes, capacity)
     assert sorted(place for one in bins for place in one) == list(range(len(sizes)))
     for one in bins:
         assert sum(sizes[place][0] for place in one) <= capacity[0]
-    # One bin more is allowed of few: a tenth of ten bins is less than one.
-    bound = lower_bound(sizes, capacity)
-    assert len(bins) <= max(bound * 1.1, bound + 1)
+    assert len(bins) <= 1.1 * lower_bound(sizes, capacity)
+
+
+@pytest.mark.parametrize("name", [name for name in INSTANCES | LARGEST if name.startswith("t")])
+def test_triplets_have_their_known_optimum_as_bound(name: str) -> None:
+    """Three to a bin, which they fill: the optimum is a third of their number."""
+    sizes, capacity = (INSTANCES | LARGEST)[name]
+    assert lower_bound(sizes, capacity) == len(sizes) // 3
 
 
 def test_triplets_are_where_first_fit_fails() -> None:

@@ -4,14 +4,18 @@ import xml.etree.ElementTree as ET
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 import pytest_asyncio
 from django.utils import timezone
 
+from app.accounts.models import Team
 from app.fleet import services
-from app.fleet.models import Container, Event, Host
+from app.fleet.models import Container, Event, Host, UsageSummary
+from app.rest.renderers import JSONRenderer
 from app.rest.test import APIClient
 from tests.fleet.samples import container, report
+from tests.fleet.test_every_write import state
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("placed_events")]
 
@@ -69,6 +73,13 @@ async def test_simulation_says_how_many_fit_where_and_what_stops_more(
     assert hops == []
 
 
+async def test_reservation_too_small_to_count_takes_up_the_least_there_is(
+    reader: APIClient, fleet: dict[str, int]
+) -> None:
+    found = await told(reader, SIMULATE, cpu_reservation=1e-45)
+    assert found["fits"] is True
+
+
 async def test_simulation_honours_constraints_and_buffer(
     reader: APIClient, fleet: dict[str, int]
 ) -> None:
@@ -100,14 +111,90 @@ async def test_simulation_of_a_workload_takes_its_shape_and_changes_nothing(
     assert [await Container.objects.acount(), await Event.objects.acount()] == before
 
 
-async def test_recommended_sizes_are_used_when_asked_for(
-    reader: APIClient, fleet: dict[str, int]
+async def test_recommended_sizes_are_used_when_asked_for_with_their_constants(
+    reader: APIClient, fleet: dict[str, int], hops: list[str]
 ) -> None:
-    found = await told(
-        reader, SIMULATE, memory_reservation_bytes=GIB, count=1, size_by="recommended"
+    """Of the workload that is asked for, and of the containers that take up the room; constants of
+    teams' and workloads' own behind them are told, with their source."""
+    team = await Team.objects.acreate(name="Core", slug="core")
+    made = {}
+    for name, constants in (("lavish", {"memory_reservation_margin": 2.0}), ("plain", {})):
+        made[name] = await services.create_workload(
+            name=name, image="x", team=team, memory_reservation_bytes=5 * GIB, cpu_reservation=1.0
+        )
+        if constants:
+            await services.create_policy(workload=made[name], constants=constants)
+    await services.create_policy(team=team, constants={"downsize_confidence_min": 0.5})
+    for name, workload in zip(("name-half-0", "name-full-0"), made.values(), strict=True):
+        pk = (await Container.objects.aget(name=name)).pk
+        await Container.objects.filter(pk=pk).aupdate(workload_id=workload.pk)
+        now = timezone.now()
+        await UsageSummary.objects.acreate(
+            container_id=pk,
+            reference=now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1),
+            samples=20_000,
+            first_at=now - timedelta(days=3),
+            last_at=now,
+            cpu_weights={"40": 1000.0},
+            memory_weights={"20": 1000.0},
+            peaks={str(int(now.timestamp() // 86400)): [0.2, 2**30]},
+        )
+    advised = {
+        one["name"]: one
+        for one in (await reader.get("/api/v1/reports/rightsizing/")).json()["results"]
+    }
+    told_of = {
+        name: {"workload": workload.pk, "constants": advised[name]["overrides"]}
+        for name, workload in made.items()
+    }
+    assert told_of["lavish"]["constants"]["memory_reservation_margin"] == {
+        "value": 2.0,
+        "source": "workload",
+    }
+    assert told_of["plain"]["constants"] == {
+        "downsize_confidence_min": {"value": 0.5, "source": "team"}
+    }
+    for name, workload in made.items():
+        found = await told(reader, SIMULATE, workload=workload.pk, count=1, size_by="recommended")
+        size = advised[name]["memory"]["recommended"]["reservation"]
+        assert found["shape"]["memory_bytes"] == pytest.approx(size, abs=1)
+        assert found["overrides"] == [told_of["lavish"], told_of["plain"]]
+        assert found["policy"]["size_by"] == "recommended"
+        declared = await told(reader, SIMULATE, workload=workload.pk, count=1)
+        assert declared["shape"]["memory_bytes"] == 5 * GIB
+        assert declared["overrides"] == []
+        free = [
+            {one["name"]: one["free"]["memory_bytes"] for one in each["hosts"]}
+            for each in (found, declared)
+        ]
+        assert free[0]["half"] > free[1]["half"], "what runs there counts with less"
+    only = await told(
+        reader,
+        SIMULATE,
+        workload=made["plain"].pk,
+        count=1,
+        size_by="recommended",
+        labels={"zone": "b"},
     )
-    assert found["policy"]["size_by"] == "recommended"
-    assert found["fits"] is True
+    assert only["overrides"] == [told_of["plain"]], "of those that were counted"
+    plan = await told(reader, REPACK, size_by="recommended")
+    assert plan["overrides"] == [told_of["lavish"], told_of["plain"]]
+    assert (await told(reader, REPACK))["overrides"] == []
+    assert hops == []
+
+
+@pytest.mark.parametrize("size_by", ["reservation", "recommended"])
+async def test_asking_changes_nothing(
+    reader: APIClient, fleet: dict[str, int], size_by: str
+) -> None:
+    workload = await services.create_workload(
+        name="w", image="x", memory_reservation_bytes=GIB, cpu_reservation=0.25
+    )
+    before = await state()
+    await told(reader, SIMULATE, workload=workload.pk, count=3, size_by=size_by)
+    assert (await told(reader, REPACK, size_by=size_by))["moves"]
+    assert (await reader.post(f"{REPACK}?format=svg", {"size_by": size_by})).status_code == 200
+    assert await state() == before
 
 
 async def test_repack_frees_a_host_with_moves_in_order(
@@ -160,6 +247,18 @@ async def test_unmanaged_containers_stay_where_they_are_when_asked(
     assert (await told(reader, REPACK, pin_unmanaged=True))["moves"] == []
 
 
+async def test_plan_in_parts_is_what_the_renderer_makes_of_it_whole(reader: APIClient) -> None:
+    for number in range(3):
+        await host(f"h{number}\u2028\u00e9", 1, 1e-8, zone="b")
+    compact = await reader.post(REPACK, {})
+    indented = await reader.post(REPACK, {}, headers={"accept": "application/json; indent=1"})
+    whole = orjson.loads(indented.content)
+    assert whole["moves"]
+    assert len(whole["flagged"]) == 6
+    whole["at"] = compact.json()["at"]
+    assert compact.content == JSONRenderer().render(whole)
+
+
 async def test_picture_shows_before_and_after(
     reader: APIClient, fleet: dict[str, int], hops: list[str]
 ) -> None:
@@ -182,7 +281,26 @@ async def test_picture_shows_before_and_after(
         (SIMULATE, {"memory_reservation_bytes": 1, "count": 10**9}, "count"),
         (SIMULATE, {"memory_reservation_bytes": 1, "constraints": ["zone=a"]}, "constraints"),
         (SIMULATE, {"memory_reservation_bytes": 1, "constraints": "zone"}, "constraints"),
-        (SIMULATE, {"memory_reservation_bytes": 1, "spread": {"max_skew": 1}}, "spread"),
+        (SIMULATE, {"memory_reservation_bytes": 1, "spread": [{"max_skew": 1}]}, "spread"),
+        (SIMULATE, {"memory_reservation_bytes": 1, "spread": {"topology_key": "zone"}}, "spread"),
+        (
+            SIMULATE,
+            {"memory_reservation_bytes": 1, "spread": [{"topology_key": "zone", "max_skew": 0}]},
+            "spread",
+        ),
+        (
+            SIMULATE,
+            {
+                "memory_reservation_bytes": 1,
+                "anti_affinity": {"required": [{"label_selector": {"match_labels": {}}}]},
+            },
+            "anti_affinity",
+        ),
+        (
+            SIMULATE,
+            {"memory_reservation_bytes": 1, "workload_labels": {"": "a"}},
+            "workload_labels",
+        ),
         (SIMULATE, {"memory_reservation_bytes": 1, "buffer": 1}, "buffer"),
         (SIMULATE, {"memory_reservation_bytes": 1, "size_by": "guess"}, "size_by"),
         (SIMULATE, {"memory_reservation_bytes": 1, "labels": ["a"]}, "labels"),

@@ -6,12 +6,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.fleet.placements import Berth, Cargo, Demand, Simulation, parse_constraint, simulate
+from app.fleet.placements import Berth, Cargo, parse_constraint
+from app.fleet.simulations import Demand, Simulation, simulate
+from app.fleet.topologies import Demands, Levels, Rules, Spread, Topology, domain_of
 
 
 def asked(berths: Sequence[Berth], demand: Demand) -> Simulation:
     (found,) = [one for one in simulate(berths, demand) if one is not None]
     return found
+
+
+def spread_over(berths: Sequence[Berth], *spreads: Spread) -> Rules:
+    """Rules of one workload, with a topology for them."""
+    topology = Topology()
+    for each in spreads:
+        domains = {domain_of(berth, each.topology_key) for berth in berths}
+        topology.add(each, frozenset(domains - {None}))
+    for berth in berths:
+        berth.topology = topology
+    return Rules(required=Demands(spreads=spreads))
 
 
 def host(pk: int, cpus: int = 10, memory: int = 10, **labels: str) -> Berth:
@@ -89,10 +102,13 @@ def test_other_workloads_are_avoided() -> None:
 
 def test_spread_lets_no_zone_get_ahead_by_more_than_its_skew() -> None:
     hosts = [host(1, zone="a"), host(2, 2, 2, zone="b"), host(3)]
-    found = asked(hosts, Demand((1, 1), 9, spread_label="zone"))
+    rules = spread_over(hosts, Spread("zone"))
+    found = asked(hosts, Demand((1, 1), 9, rules=rules))
     assert (placed(found), found.unplaced) == ({1: 3, 2: 2}, 4)
     assert stops(found)[3] == "no label zone"
-    assert placed(asked(hosts, Demand((1, 1), 9, spread_label="zone", max_skew=4))) == {1: 6, 2: 2}
+    assert stops(found)[1] == "spread over zone by 1"
+    rules = spread_over(hosts, Spread("zone", 4))
+    assert placed(asked(hosts, Demand((1, 1), 9, rules=rules))) == {1: 6, 2: 2}
 
 
 def test_closed_host_says_why() -> None:
@@ -131,8 +147,102 @@ def test_as_many_are_placed_as_fit_at_all(
 )
 def test_spread_places_as_many_as_any_order_could(caps: list[int], count: int, skew: int) -> None:
     hosts = [host(pk, cap, cap, zone=str(pk)) for pk, cap in enumerate(caps)]
-    found = asked(hosts, Demand((1, 1), count, spread_label="zone", max_skew=skew))
+    rules = spread_over(hosts, Spread("zone", skew))
+    found = asked(hosts, Demand((1, 1), count, rules=rules))
     most = sum(min(cap, min(caps) + skew) for cap in caps)
     assert found.unplaced == max(0, count - most)
     counts = [one.placed for one in found.verdicts]
     assert max(counts) - min(counts) <= skew
+
+
+@settings(max_examples=300)
+@given(
+    lasting=st.frozensets(st.sampled_from("abc")),
+    steps=st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=40),
+    skew=st.integers(1, 3),
+)
+def test_levels_are_those_of_a_recount(
+    lasting: frozenset[str], steps: list[tuple[str, bool]], skew: int
+) -> None:
+    levels, counts = Levels(lasting), dict.fromkeys(lasting, 0)
+
+    def spans(counts: dict[str, int]) -> int:
+        there = [count for key, count in counts.items() if count or key in lasting]
+        return max(there, default=0) - min(there, default=0)
+
+    for domain, comes in steps:
+        if not comes and not counts.get(domain):
+            continue
+        counts[domain] = counts.get(domain, 0) + (1 if comes else -1)
+        levels.change(domain, 1 if comes else -1)
+        assert levels.skew == spans(counts)
+        for source in [None, *(key for key, count in counts.items() if count)]:
+            for target in lasting:
+                after = {**counts, target: counts[target] + 1}
+                if source is not None:
+                    after[source] -= 1
+                allowed = source == target or spans(after) <= max(skew, spans(counts))
+                assert levels.lets_over(source, target, skew) is allowed
+        assert levels.skew == spans(counts)
+
+
+def placed_by_looking_at_every_host(berths: Sequence[Berth], demand: Demand) -> dict[int, int]:
+    """How many containers each host gets, one by one, by what the strategies say."""
+    headroom = {one.berth.id: one.headroom for one in asked(berths, demand).verdicts}
+    placed = dict.fromkeys(headroom, 0)
+
+    def preference(one: Berth) -> tuple[float, ...]:
+        number = placed[one.id]
+        room = [have - number * part for have, part in zip(one.room, demand.size, strict=True)]
+        left = max(0.0, *(a / b if b else 0.0 for a, b in zip(room, one.capacity, strict=True)))
+        present = one.groups[demand.group] if demand.group else 0
+        return (-number, left, one.id) if demand.is_packed else (number + present, -left, one.id)
+
+    for _ in range(demand.count):
+        free = [one for one in berths if placed[one.id] < headroom[one.id]]
+        if free:
+            placed[min(free, key=preference).id] += 1
+    return {pk: number for pk, number in placed.items() if number}
+
+
+DRAWN = st.lists(
+    st.tuples(
+        st.integers(0, 12),
+        st.integers(0, 12),
+        st.lists(st.sampled_from(["mine", "other", None]), max_size=3),
+    ),
+    min_size=1,
+    max_size=8,
+)
+DEMANDS = st.builds(
+    Demand,
+    size=st.tuples(st.integers(0, 3), st.integers(1, 3)),
+    count=st.integers(1, 15),
+    max_per_host=st.sampled_from([None, 2]),
+    group=st.sampled_from([None, "mine"]),
+    is_packed=st.booleans(),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(drawn=DRAWN, demand=DEMANDS)
+def test_hosts_are_chosen_as_by_looking_at_every_one(
+    drawn: list[tuple[int, int, list[str | None]]], demand: Demand
+) -> None:
+    berths = [host(pk, cpus, memory) for pk, (cpus, memory, _) in enumerate(drawn)]
+    for berth, (_, _, groups) in zip(berths, drawn, strict=True):
+        one_by_one = berth.copy()
+        cargo = [Cargo(berth.id * 10 + n, "c", (1, 0), each) for n, each in enumerate(groups)]
+        berth.load(cargo)
+        for one in cargo:
+            one_by_one.put(one)
+        assert berth == one_by_one
+    assert placed(asked(berths, demand)) == placed_by_looking_at_every_host(berths, demand)
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_loading_tells_the_topology_of_each(is_packed: bool) -> None:
+    hosts = [host(1, zone="a"), host(2, zone="b")]
+    rules = spread_over(hosts, Spread("zone"))
+    hosts[0].load([Cargo(n, "c", (1, 1), rules=rules) for n in range(2)])
+    assert placed(asked(hosts, Demand((1, 1), 2, rules=rules, is_packed=is_packed))) == {2: 2}

@@ -31,7 +31,7 @@ def test_workloads_constants_count_before_the_teams_before_the_defaults() -> Non
 
 
 def test_what_can_no_longer_be_set_is_passed_over() -> None:
-    assert resolve(team={"gone": 1, "histogram_bucket_growth": 2}, workload={}).policy == DEFAULT
+    assert resolve(team={"gone": 1, "clock_skew_seconds": 2}, workload={}).policy == DEFAULT
 
 
 def test_every_default_is_within_its_range() -> None:
@@ -42,7 +42,20 @@ def test_every_default_is_within_its_range() -> None:
     "constants",
     [
         {"nothing": 1},
-        {"histogram_bucket_growth": 1.1},
+        {"clock_ahead_seconds": 60},
+        {"histogram_bucket_growth": 1},
+        {"histogram_bucket_growth": 2.1},
+        {"histogram_cpu_first_cores": 0},
+        {"histogram_memory_first_bytes": 1e7},
+        {"histogram_half_life_hours": 0.5},
+        {"startup_seconds": -1},
+        {"window_hours": 49},
+        {"window_hours": 0},
+        {"stale_after_seconds": 5},
+        {"use_percentile": 1.1},
+        {"placement_buffer": 1},
+        {"reference_cpus": 0},
+        {"reference_memory_bytes": 0},
         {"memory_limit_margin": 0.9},
         {"memory_limit_margin": "1.2"},
         {"memory_limit_margin": True},
@@ -146,4 +159,5 @@ class TestPolicies:
             "highest": 10,
             "is_overridable": True,
         }
-        assert answer["histogram_half_life_hours"]["is_overridable"] is False
+        assert set(answer) == set(OVERRIDABLE)
+        assert all(one["is_overridable"] for one in answer.values())

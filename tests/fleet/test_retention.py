@@ -1,13 +1,16 @@
 """What is too old is forgotten, and who would read on from there is told so."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from app import db
+from app.db.testing import capture_queries
 from app.fleet import services, upkeep
-from app.fleet.models import Container, Event
+from app.fleet.models import Container, Event, Usage, UsageHour
+from app.fleet.partitions import HOURS, SAMPLES, maintain_partitions
 from app.fleet.services import retention
 from app.rest.test import APIClient
 from tests.fleet.samples import container, report
@@ -72,3 +75,49 @@ async def test_one_round_does_everything() -> None:
     await upkeep.maintain(now=timezone.now())
     assert await Event.objects.acount() == 0
     assert await upkeep.maintain(now=timezone.now()) == (([], []), ([], []))
+
+
+@pytest.mark.parametrize(("samples", "hours"), [(2, 90), (1, 30)])
+async def test_samples_and_hours_are_kept_as_long_as_is_set_and_dropped_by_partition(
+    agent: APIClient, settings: Any, samples: int, hours: int
+) -> None:
+    """The default, 2 and 90 days, and another."""
+    defaults = settings.STOWAGE
+    if (samples, hours) == (2, 90):
+        assert (defaults["USAGE_RETENTION_DAYS"], defaults["ROLLUP_RETENTION_DAYS"]) == (2, 90)
+    settings.STOWAGE = defaults | {
+        "USAGE_RETENTION_DAYS": samples,
+        "ROLLUP_RETENTION_DAYS": hours,
+    }
+    now = timezone.now()
+    observed = await services.observe_host(**report(container("a"), observed_at=now))
+    (one,) = observed.containers.values()
+    for series, days in ((SAMPLES, samples + 1), (HOURS, hours + 8)):
+        await maintain_partitions(now=now, keep_days=days, ahead_days=1, series=series)
+    long_ago = now - timedelta(days=hours + 8)
+    await db.execute(
+        "INSERT INTO fleet_usage_hour (container_id, hour, samples, first_at, last_at, cpu_sum,"
+        " cpu_max, memory_sum, memory_max, cpu_histogram, memory_histogram)"
+        " SELECT $1, hour, 1, hour, hour, 1, 1, 1, 1, '{}', '{}'"
+        " FROM unnest(ARRAY[$2::timestamptz, $3::timestamptz]) AS hour",
+        one,
+        long_ago,
+        now - timedelta(days=hours - 1),
+    )
+    stored = [now - timedelta(days=samples + 1), now - timedelta(days=samples) + timedelta(hours=1)]
+    await db.execute(
+        "INSERT INTO fleet_usage (container_id, at, cpu_cores, memory_bytes)"
+        " SELECT $1, at, 1, 1 FROM unnest($2::timestamptz[]) AS at",
+        one,
+        stored,
+    )
+    with capture_queries() as queries:
+        await upkeep.maintain(now=now)
+    assert [sample.at async for sample in Usage.objects.all()] == stored[1:]
+    assert [row.hour async for row in UsageHour.objects.all()] == [now - timedelta(days=hours - 1)]
+    removed = [query["sql"] for query in queries if "DELETE FROM fleet_usage " in query["sql"]]
+    assert not removed
+    assert any("DROP TABLE" in query["sql"] for query in queries)
+    for age, status in ((stored[0], 400), (stored[1] + timedelta(minutes=1), 201)):
+        body = [{"container": one, "at": age.isoformat(), "cpu_cores": 1, "memory_bytes": 1}]
+        assert (await agent.post("/api/v1/usage/", body)).status_code == status

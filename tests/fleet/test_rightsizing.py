@@ -149,9 +149,26 @@ class TestPublishedValues:
         policy = replace(DEFAULT, memory_limit_step_bytes=1)
         pods = [seen(memory=[peak * MIB]) for peak in peaks]
         if oom:
-            pods[0] = replace(pods[0], kills=(kill(oom * MIB),))
+            pods[0] = pods[0]._replace(kills=(kill(oom * MIB),))
         limit = memory_target(combine(pods), {}, policy).limit
         assert limit == pytest.approx(needed * MIB, abs=1)
+
+    @pytest.mark.parametrize("share", [0.95, 0.99])
+    @pytest.mark.parametrize("pods", [1, 3])
+    def test_cpu_is_krrs(self, pods: int, share: float) -> None:
+        """The percentile of the samples of all pods together, here to the end of its bucket."""
+        chance = random.Random(7)
+        several = [[chance.lognormvariate(-1, 0.8) for _ in range(1440)] for _ in range(pods)]
+        policy = replace(DEFAULT, cpu_reservation_percentile=share)
+        evidence = combine([seen(cpu=values) for values in several])
+        target = assess(evidence, cpu=NONE, memory=NONE, policy=policy).cpu.target
+        together = sorted(value for values in several for value in values)
+        place = share * (len(together) - 1)  # numpy's default: linear between two
+        low, high = together[int(place)], together[int(place) + 1]
+        krr = low + (high - low) * (place - int(place))
+        assert target is not None
+        assert target.limit is None
+        assert krr * 0.999 <= (target.reservation or 0) <= krr * 1.06
 
     def test_points_required_are_krrs(self) -> None:
         assert assess(seen(samples=99), cpu=NONE, memory=NONE).cpu.reason is Reason.TOO_FEW_SAMPLES

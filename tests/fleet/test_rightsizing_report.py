@@ -5,13 +5,16 @@ import io
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 from django.utils import timezone
 
+from app import db
 from app.accounts.models import Team
 from app.db.testing import assert_num_queries
 from app.fleet import partitions, rollups, services
 from app.fleet.models import Container, UsageSummary, Workload
+from app.fleet.rightsizing_queries import OPEN
 from app.fleet.services import Sample
 from app.rest.test import APIClient
 from tests.fleet.samples import container, report
@@ -83,6 +86,47 @@ class TestReport:
         assert answer["totals"]["states"]["lower"] == 1
         saved = sum(one["saving"]["memory"] for one in answer["results"])
         assert answer["totals"]["saving"]["memory"] == saved
+
+    @pytest.mark.parametrize("by", ["workload", "container"])
+    async def test_every_result_tells_all_that_it_goes_by(self, reader: APIClient, by: str) -> None:
+        set_now = {"cpu_reservation": 1.0, "cpu_limit": 2.0}
+        set_now |= {"memory_reservation_bytes": 64 * MIB, "memory_limit_bytes": 300 * MIB}
+        await services.create_workload(name="w", image="x", **set_now)
+        now = timezone.now()
+        spec = {"labels": {"stowage.workload": "w"}, **set_now}
+        killed_at = now - timedelta(hours=1)
+        dead = container("a", state="restarting", oom_killed=True, finished_at=killed_at, **spec)
+        await observed(dead, at=killed_at)
+        ids = await observed(container("a", **spec), at=now)
+        await partitions.maintain_partitions(now=now, keep_days=2, ahead_days=1)
+        await use(ids["a"], hours=30, cpu=0.1, mib=100, until=now)
+        at = now - timedelta(seconds=30)
+        await services.record_usage(samples=[Sample(ids["a"], at, 0.75, 290 * MIB)])
+        (one,) = await results(reader, f"by={by}")
+        samples = one["samples"]
+        assert samples == 901
+        span_days = (at - (now - timedelta(minutes=2 * 899))) / timedelta(days=1)
+        assert one["confidence"] == pytest.approx(min(span_days, samples / 1440), abs=1e-3)
+        assert one["state"] == "raise"
+        cpu, memory = one["cpu"], one["memory"]
+        assert cpu["current"] == {"reservation": 1.0, "limit": 2.0}
+        assert memory["current"] == {"reservation": 64 * MIB, "limit": 300 * MIB}
+        assert (cpu["state"], cpu["reason"]) == ("ok", "low_confidence")
+        assert cpu["recommended"] == {"reservation": 1.0, "limit": None}  # never a cpu limit
+        assert 0.1 <= cpu["target"]["reservation"] <= 0.106
+        assert (memory["state"], memory["reason"]) == ("raise", "oom_killed")
+        assert memory["recommended"] == {"reservation": 300 * MIB, "limit": 376 * MIB}
+        assert (cpu["saving"], memory["saving"]) == (0, (64 - 300) * MIB)
+        assert one["saving"] == {"cpu": 0, "memory": (64 - 300) * MIB}
+        assert (cpu["peak"], memory["peak"]) == (0.75, 290 * MIB)
+        for told, used in ((cpu, 0.1), (memory, 100 * MIB)):
+            assert told["percentiles"].keys() >= {"p50", "p90", "p95", "p99"}
+            assert all(used <= value <= used * 1.06 for value in told["percentiles"].values())
+        oom = memory["oom"]
+        assert (oom["kills"], oom["peak"]) == (1, 300 * MIB)
+        assert datetime.fromisoformat(oom["last_at"]) == killed_at
+        for told in (cpu, memory):
+            assert told["message"]
 
     async def test_rolling_up_changes_hardly_anything(self, reader: APIClient) -> None:
         await two_workloads()
@@ -188,3 +232,26 @@ class TestReport:
         ids = await observed(container("a"))
         await Container.objects.filter(pk=ids["a"]).aupdate(state="removed")
         assert await results(reader, "by=container") == []
+
+
+def aggregates_below_joins(plan: dict[str, Any], *, is_below: bool = False) -> list[str]:
+    kind = plan["Node Type"]
+    found = [kind] if is_below and "Aggregate" in kind else []
+    is_below = is_below or "Join" in kind or kind == "Nested Loop"
+    inner = [one for one in plan.get("Plans", ()) if one.get("Parent Relationship") != "InitPlan"]
+    return found + [
+        each for one in inner for each in aggregates_below_joins(one, is_below=is_below)
+    ]
+
+
+async def test_plan_for_any_containers_groups_samples_once() -> None:
+    """Joined, the groups of two thousand containers were made anew for each of them: a minute."""
+    types = "bigint[], timestamptz, timestamptz, interval, float8, float8, float8, float8[]"
+    await db.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    await db.execute(f"PREPARE opened ({types}) AS {OPEN}")
+    values = "'{1}', now(), now(), '10 min', 1.05, 0.001, 1e7, NULL"
+    (row,) = await db.fetch(f"EXPLAIN (FORMAT JSON) EXECUTE opened ({values})")
+    await db.execute("DEALLOCATE opened")
+    (plan,) = row.values()
+    plan = orjson.loads(plan) if isinstance(plan, str) else plan
+    assert aggregates_below_joins(plan[0]["Plan"]) == []

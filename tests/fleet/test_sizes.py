@@ -1,6 +1,6 @@
 """The sizes that headroom and repack plans count with: what is known best, and never 0."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +8,9 @@ from django.utils import timezone
 
 from app.db.testing import assert_num_queries
 from app.fleet import services
-from app.fleet.models import OOMKill, PolicyOverride, UsageSummary
+from app.fleet import sizes as sizes_module
+from app.fleet.models import Container, OOMKill, PolicyOverride, UsageSummary
+from app.fleet.remembered import Memory
 from app.fleet.sizes import Size, fetch_sizes, fetch_workload_sizes
 from tests.fleet.samples import container, report
 
@@ -84,3 +86,61 @@ async def test_oom_kill_and_policy_count_at_once() -> None:
     assert doubled.memory_bytes == pytest.approx(before.memory_bytes / 1.15 * 2, abs=2)
     await OOMKill.objects.acreate(container_id=ids["a"], at=timezone.now(), memory_bytes=2000 * MIB)
     assert (await size()).memory_bytes == 2000 * MIB
+
+
+async def test_what_is_remembered_of_many_is_as_computed_anew_whatever_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sizes_module, "CHUNK", 1)
+    monkeypatch.setattr(sizes_module, "MEMORY", Memory())
+    workload = await services.create_workload(name="w", image="x")
+    label = {"stowage.workload": "w"}
+    ids = await observed(
+        *(container(name, labels=label) for name in ("a", "b", "c")), container("own")
+    )
+    for name in ("a", "own"):
+        await summarise(ids[name])
+    now, sized = timezone.now(), 0
+    fetch_some = sizes_module._fetch_some
+
+    async def counted(rows: Any, *args: Any, **values: Any) -> Any:
+        nonlocal sized
+        sized += len(rows)
+        return await fetch_some(rows, *args, **values)
+
+    monkeypatch.setattr(sizes_module, "_fetch_some", counted)
+
+    async def sizes(at: datetime = now) -> dict[int, Size]:
+        return await fetch_sizes(container_ids=ids.values(), at=at)
+
+    async def anew(at: datetime = now) -> dict[int, Size]:
+        with monkeypatch.context() as patch:
+            patch.setattr(sizes_module, "MEMORY", Memory())
+            return await sizes(at)
+
+    async def changed(count: int) -> dict[int, Size]:
+        """The sizes, of which so many were computed anew; they are as all are anew."""
+        before = sized
+        found = await sizes()
+        assert sized - before == count
+        assert found == await anew()
+        return found
+
+    first = await changed(4)
+    assert await changed(0) == first
+    await summarise(ids["b"])
+    await UsageSummary.objects.filter(container_id=ids["b"]).aupdate(memory_weights={"50": 9000.0})
+    second = await changed(3)
+    assert second[ids["c"]] != first[ids["c"]]
+    assert second[ids["own"]] == first[ids["own"]]
+    await PolicyOverride.objects.acreate(workload=workload, constants={"memory_limit_margin": 3.0})
+    assert await changed(3) != second
+    await OOMKill.objects.acreate(container_id=ids["own"], at=now, memory_bytes=2000 * MIB)
+    assert (await changed(1))[ids["own"]].memory_bytes == 2000 * MIB
+    await Container.objects.filter(pk=ids["c"]).aupdate(memory_reservation_bytes=3 * 2**30)
+    await changed(1)
+    await Container.objects.filter(pk=ids["c"]).aupdate(workload=None)
+    await changed(3)  # a member less
+    later = now + timedelta(days=9)
+    assert await sizes(later) == await anew(later)
+    assert (await sizes(later))[ids["own"]].memory_bytes < 2000 * MIB

@@ -1,6 +1,7 @@
 """The picture: its geometry by property, its SVG as a reader and a stranger's browser take it."""
 
 import re
+from html import escape
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -344,6 +345,36 @@ def test_amounts_read_well(resource, value, written):
 
 def test_numbers_are_short():
     assert [number(value) for value in (1.0, 0.125, -0.001, 1 / 3)] == ["1", "0.12", "0", "0.33"]
+
+
+def amount_by_steps(value):
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1024
+    return f"{value:.4g} TiB"
+
+
+@settings(deadline=None)
+@given(st.one_of(st.integers(-(2**62), 2**62), st.floats(-(2.0**62), 2.0**62)))
+def test_amount_is_what_dividing_step_by_step_gives(value):
+    assert amount(Resource.MEMORY, value) == amount_by_steps(value)
+
+
+@settings(deadline=None)
+@given(st.one_of(st.floats(-1e6, 1e6), st.integers(-1000, 1000).map(lambda value: value / 100)))
+def test_number_is_two_decimals_without_zeros_at_the_end(value):
+    text = f"{value:.2f}".rstrip("0").rstrip(".")
+
+    assert number(value) == ("0" if text == "-0" else text)
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from("a<'\t\n\x85\u202e\u00e9"), max_size=4))
+def test_text_is_quoted_character_by_character(text):
+    legible = (char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
+
+    assert quote(text) == escape("".join(legible))
 
 
 def test_long_name_is_cut_with_an_ellipsis():

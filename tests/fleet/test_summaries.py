@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -76,6 +77,51 @@ class TestSummaries:
         assert summary.samples == 4
         (peaks,) = summary.peaks.values()
         assert peaks == [8.0, 900 * MIB]
+
+    @pytest.mark.parametrize("seed", range(4))
+    async def test_samples_in_any_order_doubled_and_late_come_to_the_same(self, seed: int) -> None:
+        """In parts of any size, rolled up between them, against all of them in one and in order."""
+        chance = random.Random(seed)
+        one = await running()
+        other = (await services.observe_host(**report(container("b"), name="b"))).containers["b"]
+        sent = samples(
+            one,
+            *((n / 12, chance.randrange(4096) / 1024, chance.randrange(4000)) for n in range(72)),
+        )
+        arriving = sent + chance.sample(sent, 24)
+        chance.shuffle(arriving)
+        stored = 0
+        while arriving:
+            cut = chance.randint(1, 24)
+            batch, arriving = arriving[:cut], arriving[cut:]
+            stored += (await services.record_usage(samples=batch)).stored
+            await rollups.roll_up(now=HOUR + timedelta(hours=chance.randint(1, 7), minutes=2))
+        await services.record_usage(
+            samples=[Sample(other, sample.at, *sample[2:]) for sample in sent]
+        )
+        await rollups.roll_up(now=HOUR + timedelta(hours=7, minutes=2))
+        assert stored == len(sent)
+        for model in (UsageHour, UsageSummary):
+            kept: dict[int, list[Any]] = {one: [], other: []}
+            rows = (
+                model.objects.order_by("pk")
+                if model is UsageSummary
+                else (model.objects.order_by("hour"))
+            )
+            async for row in rows:
+                values = {
+                    field.attname: getattr(row, field.attname)
+                    for field in row._meta.concrete_fields
+                    if field.attname not in {"id", "pk", "container_id"}
+                }
+                kept[row.container_id].append(values)
+            assert len(kept[one]) == (6 if model is UsageHour else 1)
+            for found, expected in zip(kept[one], kept[other], strict=True):
+                for name, value in expected.items():
+                    if name.endswith("_weights"):  # rounded at each turn
+                        assert found[name] == pytest.approx(value, abs=2e-4), name
+                    else:
+                        assert found[name] == value, name
 
     async def test_peaks_are_of_their_day(self) -> None:
         one = await running()

@@ -2,25 +2,30 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 
 from app import db
-from app.db.testing import assert_num_queries
+from app.accounts.models import Team
+from app.db import notifications
+from app.db.testing import assert_num_queries, capture_queries
 from app.fleet import outbox, services
 from app.fleet import tail as tails
-from app.fleet.models import Container
+from app.fleet.models import Container, PolicyOverride, Quota
 from app.fleet.services import retention
 from app.fleet.tail import Tail, tail
+from app.fleet.usage_journal import usage_positions
 from app.rest.test import APIClient
 from tests.clients import ClientOf
-from tests.fleet.samples import report
+from tests.fleet.samples import container, report
 from tests.servers import until
 
 # Each test commits, has a connection of its own that listens, and waits for what comes.
@@ -234,6 +239,19 @@ class TestObjects:
             event = (await nested.event())["data"]
             assert (event["type"], event["object"]["state"]) == ("DELETED", "removed")
 
+    async def test_nested_list_without_a_filter_is_its_parents(self, reader: APIClient) -> None:
+        mine = await services.create_workload(name="mine", image="x")
+        await services.create_workload(name="other", image="x")
+        async with watching(reader, f"workloads/{mine.pk}/revisions/?watch=1&after=0") as watcher:
+            await watcher.opening()
+            assert (await watcher.change())["object"]["workload"] == mine.pk
+            await live()
+            await services.create_workload(name="third", image="x")
+            await services.update_workload(workload_id=mine.pk, image="y")
+            assert (await watcher.change())["object"]["workload"] == mine.pk
+        missing = await reader.get(f"{API}workloads/0/revisions/?watch=1")
+        assert missing.status_code == 404
+
     async def test_images_are_watched(self, reader: APIClient) -> None:
         async with watching(reader, "images/?watch=true") as watcher:
             await watcher.opening()
@@ -284,6 +302,50 @@ class TestObjects:
             for watcher in (first, second):
                 await watcher.event()
 
+    async def test_all_who_come_back_share_the_reading_of_what_they_missed(
+        self, reader: APIClient
+    ) -> None:
+        for name in "abc":
+            await services.create_workload(name=name, image="x")
+        async with AsyncExitStack() as stack:
+            with capture_queries() as queries:
+                paths = ["workloads/?watch=1&after=0"] * 20
+                watchers = await asyncio.gather(
+                    *(stack.enter_async_context(watching(reader, path)) for path in paths)
+                )
+                for watcher in watchers:
+                    await watcher.opening()
+                    assert [(await watcher.named())[1] for _ in "abc"] == list("abc")
+                await live(20)
+            told = [query["sql"] for query in queries if "LIMIT 200" in query["sql"]]
+            shown = [query["sql"] for query in queries if 'FROM "fleet_workload"' in query["sql"]]
+            assert len(told) <= 2  # one is the tail's own, as it begins to listen
+            assert len(shown) == 1
+            (group,) = tail.groups.values()
+            assert not group.past._pages  # nobody catches up any more
+
+    async def test_however_many_watch_one_connection_listens(self, reader: APIClient) -> None:
+        """As the server counts the worker's connections."""
+        paths = [f"workloads/?watch=1&name=n{number}" for number in range(6)]
+        paths += [f"{name}/?watch=1" for name in ("hosts", "images", "containers", "events")]
+        async with AsyncExitStack() as stack:
+
+            async def watch(path: str) -> None:
+                watcher = await stack.enter_async_context(watching(reader, path))
+                await watcher.opening()
+
+            await watch(paths[0])
+            await live()
+            async with asyncio.timeout(15):
+                while (alone := await connections())[1] == 0:  # noqa: ASYNC110 - the server's
+                    await asyncio.sleep(0.01)
+            for path in (*paths[1:], *paths, *paths):
+                await watch(path)
+            await live(3 * len(paths))
+            await until(lambda: db.statistics()["in_use"] == 0)  # nor do they hold the pool's
+            assert await connections() == alone
+            assert alone[1] == 1
+
     async def test_watcher_holds_no_connection(self, reader: APIClient) -> None:
         async with watching(reader, "workloads/?watch=1") as watcher:
             await watcher.opening()
@@ -291,8 +353,100 @@ class TestObjects:
             await until(lambda: db.statistics()["in_use"] == 0)
 
 
+async def connections() -> tuple[int, int]:
+    """To the database beside the pool's own, and those among them that listen."""
+    (row,) = await db.fetch(
+        "SELECT count(*) AS all, count(*) FILTER (WHERE query LIKE 'LISTEN%%') AS listening"
+        " FROM pg_stat_activity"
+        " WHERE datname = current_database() AND backend_type = 'client backend'"
+    )
+    return row["all"] - db.statistics()["size"], row["listening"]
+
+
 def tomorrow() -> datetime:
     return timezone.now() + timedelta(days=1)
+
+
+def listed(resolver: URLResolver, prefix: str = "") -> set[str]:
+    """The addresses of all lists under /api/v1/."""
+    found: set[str] = set()
+    for one in resolver.url_patterns:
+        path = prefix + str(one.pattern)
+        if isinstance(one, URLResolver):
+            found |= listed(one, path)
+        elif (getattr(one.callback, "actions", None) or {}).get("get") == "list":
+            found.add(str(one.pattern).removeprefix("^").removesuffix("$"))
+    return {path for path in found if "format" not in path}
+
+
+async def what_there_is() -> dict[str, int]:
+    """Something on every list; the ids by the words of the addresses."""
+    team = await Team.objects.acreate(name="Core", slug="core")
+    workload = await services.create_workload(name="w", image="x", team=team)
+    observed = await services.observe_host(**report())
+    await Container.objects.aupdate(workload_id=workload.pk)
+    await services.create_quota(team=team, cpus=4)
+    await services.create_policy(workload=workload, constants={})
+    return {
+        "host_id": observed.host_id,
+        "workload_id": workload.pk,
+        "container_id": observed.containers["c1"],
+    }
+
+
+async def change_all(ids: dict[str, int], name: str) -> None:
+    """Something that changes on every list."""
+    workload_id, container_id = ids["workload_id"], ids["container_id"]
+    await services.update_workload(workload_id=workload_id, image=name)
+    await services.update_host(host_id=ids["host_id"], labels={"changed": name})
+    quota, policy = await Quota.objects.aget(), await PolicyOverride.objects.aget()
+    await services.update_quota(quota_id=quota.pk, cpus=float(len(name) + 4))
+    constants = {"samples_min": len(name) + 100}
+    await services.update_policy(policy_id=policy.pk, constants=constants)
+    at = timezone.now() + timedelta(seconds=len(name))
+    other = container("other", image=f"image-{name}")
+    one = container(labels={"stowage.workload": "w", "changed": name})
+    await services.observe_host(**report(one, other, observed_at=at))
+    await Container.objects.filter(pk=container_id).aupdate(workload_id=workload_id)
+    await services.record_usage(samples=[services.Sample(container_id, at, 0.5, 1)])
+
+
+LISTS = {
+    *("hosts/", "images/", "workloads/", "quotas/", "policies/", "revisions/", "containers/"),
+    *("usage/", "events/", "hosts/<int:host_id>/containers/"),
+    *("workloads/<int:workload_id>/containers/", "workloads/<int:workload_id>/revisions/"),
+    "containers/<int:container_id>/usage/",
+}
+
+
+@pytest.mark.asyncio
+class TestEveryList:
+    async def test_every_list_of_the_fleet_is_in_the_table(self) -> None:
+        assert listed(get_resolver()) - LISTS == {"tokens/"}
+
+    @pytest.mark.parametrize("path", sorted(LISTS))
+    async def test_it_is_watched_and_goes_on_from_where_it_was_left(
+        self, reader: APIClient, path: str
+    ) -> None:
+        usage_positions.forget()
+        ids = await what_there_is()
+        address = re.sub(r"<int:(\w+)>", lambda match: str(ids[match[1]]), path)
+        position = int((await reader.get(API + address))["Stowage-Position"])
+        async with watching(reader, f"{address}?watch=true&after={position}") as watcher:
+            assert await watcher.opening() == position
+            await change_all(ids, "a")
+            first = await watcher.event()
+            assert int(first["id"]) > position
+            if path != "events/":
+                assert set(first["data"]) == {"type", "object"}
+        await change_all(ids, "bb")
+        query = f"{address}?watch=true&after={position}"
+        async with watching(reader, query, HTTP_LAST_EVENT_ID=first["id"]) as watcher:
+            assert await watcher.opening() == int(first["id"])
+            later = await watcher.event()
+            assert int(later["id"]) > int(first["id"])
+        refused = await reader.get(f"{API}{address}?watch=true&after={2**62}")
+        assert refused.status_code == 410
 
 
 @pytest.mark.asyncio
@@ -305,7 +459,6 @@ class TestRefusals:
             ("workloads/?watch=1&team=x", "team", "whole number"),
             ("images/?watch=1&host=1", "watch", "By host a list can be filtered"),
             ("workloads/?watch=1&fields=id", "fields", "Leave it out"),
-            ("usage/?watch=1", "watch", "usage/?since="),
         ],
     )
     async def test_what_cannot_be_watched_is_refused_with_the_remedy(
@@ -361,6 +514,27 @@ class TestJoining:
         expected = [event.position for event in await outbox.read_events(0)]
         assert len(expected) == total
         assert all(positions == expected for positions in seen)
+
+    async def test_what_commits_before_the_worker_listens_is_told_once_it_does(
+        self, reader: APIClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A slow connection to listen on: nobody is told of the event, and nobody has to wait for
+        the next look.
+        """
+        monkeypatch.setattr(tails, "LOOK_SECONDS", 60.0)
+        subscribe, may_listen = notifications._subscribe, asyncio.Event()
+
+        async def late(channels: tuple[str, ...]) -> Any:
+            await may_listen.wait()
+            return await subscribe(channels)
+
+        monkeypatch.setattr(notifications, "_subscribe", late)
+        async with watching(reader, "events/", **SSE) as watcher:
+            await watcher.opening()
+            await live()
+            await services.create_workload(name="w", image="x")
+            may_listen.set()
+            assert (await watcher.event())["data"]["data"]["name"] == "w"
 
     async def test_tail_reads_on_where_nobody_tells_it(
         self, reader: APIClient, monkeypatch: pytest.MonkeyPatch, settings: Any

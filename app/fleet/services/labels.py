@@ -152,7 +152,9 @@ async def _record(workloads: list[Workload]) -> None:
     by_id = {one.pk: one for one in workloads}
     conditions = await refresh_conditions(workload_ids=by_id, at=workloads[0].updated_at)
     for change in conditions:
-        by_id[change.object_id].conditions = change.data["conditions"]
+        workload = by_id[change.object_id]
+        workload.conditions = change.data["conditions"]
+        workload.observed_generation = change.data["observed_generation"]
     await record_changes(
         *(
             Change("workload.updated", one.pk, summary_of(one) | {"changed": ["labels"]})

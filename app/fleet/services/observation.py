@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from django.db.models import F, Q
 
 from app import db
-from app.errors import Denied
-from app.fleet import policy, relist
+from app.errors import Denied, Invalid
+from app.fleet import relist
+from app.fleet.bounds import BOUNDS
 from app.fleet.models import Container, Host, State, Workload
 from app.fleet.policy import DEFAULT
 from app.fleet.relist import Changed, Relist, Row
@@ -109,8 +110,8 @@ async def observe_host(
 
     The dictionaries are as the agent sends them, validated. `clock_skew_seconds` is how far the
     host's clock is ahead, where that is known; `only_host` the one host that may be reported.
-    Raises Denied for another, and Conflict when another host reports the same containers at the
-    same moment.
+    Raises Denied for another, Invalid for a host with less than its system reserves, and Conflict
+    when another host reports the same containers at the same moment.
     """
     if only_host and host["name"] != only_host:
         raise Denied(
@@ -165,6 +166,7 @@ async def _observe_host(
         host = await locked.aget()  # another report of it was quicker: after that one
     if host.last_seen_at and observed_at < host.last_seen_at:
         return host, [], True
+    _check_reserved(host, values)
     differing = difference({name: getattr(host, name) for name in values}, values)
     await Host.objects.filter(pk=host.pk).aupdate(
         **differing,
@@ -180,9 +182,25 @@ async def _observe_host(
     return host, changes, False
 
 
+def _check_reserved(host: Host, values: dict[str, Any]) -> None:
+    """A report may leave out what the system reserves, and the machine have become smaller."""
+    for reserved, capacity in (
+        ("reserved_cpus", "cpus"),
+        ("reserved_memory_bytes", "memory_bytes"),
+    ):
+        kept, whole = values.get(reserved, getattr(host, reserved)), values[capacity]
+        if kept >= whole:
+            message = (
+                f"The host {host.name} has {kept} reserved for its system, and reports {whole} in"
+                f" all. Report a smaller {reserved} (the agent's AGENT_RESERVED_CPUS and"
+                " AGENT_RESERVED_MEMORY_BYTES), or lower it at hosts/."
+            )
+            raise Invalid(message, fields={"host": [message]})
+
+
 def is_skewed(seconds: float | None) -> bool:
-    """Whether a host's clock is wrong by more than the policy lets pass."""
-    return abs(seconds or 0.0) > policy.DEFAULT.clock_skew_seconds
+    """Whether a host's clock is wrong by more than is let pass."""
+    return abs(seconds or 0.0) > BOUNDS.clock_skew_seconds
 
 
 async def _stored_containers(host_id: int, containers: Sequence[Row]) -> dict[str, Row]:

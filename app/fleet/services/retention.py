@@ -24,6 +24,18 @@ FORGET_EVENTS = """
     ON CONFLICT (id) DO UPDATE SET position = greatest(c.position, EXCLUDED.position)
     RETURNING position
 """
+KEEP_BATCHES = timedelta(minutes=15)
+"""How long a watcher of samples may be away."""
+FORGET_BATCHES = """
+    WITH old AS (
+        DELETE FROM fleet_usage_batch WHERE at < %s::timestamptz RETURNING transaction
+    ), mark AS (
+        INSERT INTO fleet_usage_batch (transaction, at, container_ids, counts, since, until)
+        SELECT max(transaction), now.at, '{}', '{}', now.at, now.at
+        FROM old, (SELECT %s::timestamptz AS at) AS now GROUP BY now.at
+    )
+    SELECT coalesce(max(transaction), 0) AS until FROM old
+"""
 FORGET_CONTAINERS = """
     DELETE FROM fleet_container WHERE id IN (
         SELECT id FROM fleet_container
@@ -52,6 +64,14 @@ async def compacted_until() -> int:
     """Events up to this position may be missing; 0 while none is."""
     row = await EventCompaction.objects.values_list("position", flat=True).afirst()
     return row or 0
+
+
+async def forget_batches(*, now: datetime) -> int:
+    """Delete what the journal of samples says of longer ago than it is kept; up to which
+    transaction, or 0. A row without containers goes on telling so.
+    """
+    (row,) = await db.fetch(FORGET_BATCHES, now - KEEP_BATCHES, now)
+    return int(row["until"])
 
 
 async def forget_containers(*, now: datetime, keep_days: int) -> int:

@@ -38,6 +38,15 @@ STORE = """
         INSERT INTO fleet_usage_mark (hour, container_ids)
         SELECT date_trunc('hour', at, 'UTC'), array_agg(DISTINCT container_id)
         FROM stored GROUP BY 1
+    ), noted AS (
+        INSERT INTO fleet_usage_batch (transaction, container_ids, counts, since, until)
+        SELECT pg_current_xact_id()::text::bigint, array_agg(container_id ORDER BY container_id),
+            array_agg(samples ORDER BY container_id), min(since), max(until)
+        FROM (
+            SELECT container_id, count(*) AS samples, min(at) AS since, max(at) AS until
+            FROM stored GROUP BY container_id
+        ) AS one
+        HAVING count(*) > 0
     )
     SELECT
         (SELECT count(*) FROM stored) AS stored,

@@ -28,6 +28,7 @@ SPEC = (
     "ports",
     "health_check",
     "update_policy",
+    "placement",
     "labels",
 )
 """The fields of a spec: a revision holds them, and a change of one is a new generation."""
@@ -49,6 +50,7 @@ class WorkloadSpec(TypedDict, total=False):
     ports: list[dict[str, Any]]
     health_check: dict[str, Any] | None
     update_policy: dict[str, Any]
+    placement: dict[str, Any]
     labels: dict[str, str]
 
 
@@ -181,6 +183,7 @@ async def _write(
     conditions = await refresh_conditions(workload_ids=[workload.pk], at=workload.updated_at)
     for change in conditions:
         workload.conditions = change.data["conditions"]
+        workload.observed_generation = change.data["observed_generation"]
     await record_changes(
         Change("workload.updated", workload.pk, summary_of(workload) | {"changed": sorted(values)}),
         *conditions,

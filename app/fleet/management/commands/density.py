@@ -8,9 +8,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from app import db
+from app.fleet.bounds import BOUNDS
 from app.fleet.density import Report
 from app.fleet.density_queries import build_host, fetch_hosts
-from app.fleet.policy import DEFAULT
+from app.fleet.policies import fetch_own, fetch_policies
+from app.fleet.policy import COUNTED, DEFAULT
 
 
 class Command(BaseCommand):
@@ -20,7 +22,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", action="append", default=[], help="only this; repeatable")
-        parser.add_argument("--window-hours", type=float, default=DEFAULT.window_hours)
+        parser.add_argument("--window-hours", type=float)
         parser.add_argument(
             "--live",
             type=float,
@@ -35,8 +37,9 @@ class Command(BaseCommand):
             import rich  # noqa: F401 - in an extra, which a container does without
         except ImportError as error:
             raise CommandError("This needs rich: pip install 'stowage[embedded]'.") from error
-        if not 0 < options["window_hours"] <= DEFAULT.window_hours_max:
-            raise CommandError(f"--window-hours: write at most {DEFAULT.window_hours_max:g}.")
+        hours = options["window_hours"]
+        if hours is not None and not 0 < hours <= BOUNDS.window_hours_max:
+            raise CommandError(f"--window-hours: write at most {BOUNDS.window_hours_max:g}.")
         if options["live"] is not None and options["live"] <= 0:
             raise CommandError("--live: write a number of seconds above 0.")
         with suppress(KeyboardInterrupt):
@@ -70,5 +73,7 @@ class Command(BaseCommand):
 
 async def _report(options: dict[str, Any]) -> Report:
     at, window = timezone.now(), options["window_hours"]
-    rows = await fetch_hosts(at=at, window_hours=window, hosts=options["host"])
-    return Report.of(map(build_host, rows), at=at, window_hours=window)
+    own = await fetch_own(await fetch_policies(), COUNTED)
+    rows = await fetch_hosts(at=at, window_hours=window, hosts=options["host"], own=own)
+    hosts = map(build_host, rows)
+    return Report.of(hosts, at=at, window_hours=window or DEFAULT.window_hours, own=own)
