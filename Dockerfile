@@ -35,7 +35,7 @@ WORKDIR /srv/stowage
 RUN SECRET_KEY=$(head -c 48 /dev/urandom | base64) ALLOWED_HOSTS=localhost \
     DATABASE_URL=postgresql://nobody@localhost/nothing PYTHONDONTWRITEBYTECODE= \
     python -c 'import asgi, app.urls, app.agent.__main__, uvicorn.main, uvicorn.loops.uvloop; \
-               import uvicorn.protocols.http.httptools_impl'
+               import app.ops.protocols'
 
 # Mount points of the volumes that hold secrets: a new volume takes over owner and mode.
 RUN install -d -o 10001 -g 10001 /run/stowage /run/stowage-database /run/stowage-agent
@@ -45,5 +45,5 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["bash", "/srv/stowage/healthy.sh"]
 CMD ["uvicorn", "asgi:application", "--host", "0.0.0.0", "--port", "8000", "--loop", "uvloop", \
-     "--http", "httptools", "--no-access-log", "--no-server-header", "--log-level", "warning", \
+     "--http", "app.ops.protocols:BoundedProtocol", "--ws", "none", "--no-access-log", "--no-server-header", "--log-level", "warning", \
      "--timeout-graceful-shutdown", "20"]

@@ -17,7 +17,7 @@ TOOL := .venv/bin
 # The first of these that is new enough makes .venv. Each is asked: a name on PATH may be a shim of nothing.
 PYTHON ?= python3.13 python3.12 python3.11 python3 python3.14
 
-.PHONY: help up test conformance check lint format types layers test-adversity test-container test-browser screenshots load bench bench-db lock schema fuzz clean FORCE
+.PHONY: help up test conformance check lint format types layers test-adversity test-programs test-container test-browser screenshots load bench bench-db lock schema fuzz clean FORCE
 
 help: ## List every command
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ conformance: .venv/.dev ## Run Django's own tests through app.db, and DRF's on a
 	@$(RUN) -m tests.conformance.run_django_tests
 	@$(RUN) -m tests.conformance.drf.run
 
-check: test test-adversity lint types layers conformance test-container test-browser ## All that CI runs
+check: lint types layers test test-adversity test-programs conformance test-browser test-container ## All that CI runs
 
 lint: .venv/.dev ## Lint, and check the format
 	@$(TOOL)/ruff check
@@ -48,8 +48,11 @@ types: .venv/.dev ## Check the types
 layers: .venv/.dev ## Check who imports whom
 	@$(TOOL)/lint-imports
 
-test-adversity: .venv/.dev ## Test through PgBouncer and TLS (Debian's pgbouncer and openssl)
+test-adversity: .venv/.dev ## Test through PgBouncer and TLS (Debian's pgbouncer, openssl and wrk)
 	@$(TOOL)/pytest -m packages tests
+
+test-programs: .venv/.dev ## Test what starts whole programs or computes for seconds: load, benchmark, startresource
+	@$(TOOL)/pytest -m programs tests
 
 test-container: .venv/.dev ## Build the image and test the compose file on a Docker engine
 	@$(TOOL)/pytest -m container tests
@@ -63,7 +66,7 @@ screenshots: test-browser ## Take the pictures of the docs anew
 load: .venv/.dev ## Put a bounded load on a running Stowage (URL=, USERS=50, SECONDS=30)
 	@$(RUN) -m load --url $(URL) --users $(USERS) --seconds $(SECONDS)
 
-bench: .venv/.dev ## Measure Stowage and its peers at the same work (needs wrk; BENCH=--quick: about 5 minutes)
+bench: .venv/.dev ## Measure Stowage and its peers at the same work (needs wrk; 12 minutes; BENCH='--minutes 5')
 	@$(RUN) -m load.bench $(BENCH)
 
 bench-db: .venv/.dev ## Measure app.db against raw asyncpg and stock Django, in CPU time
@@ -84,7 +87,7 @@ schema: .venv/.dev ## Write docs/openapi.yaml anew
 		$(RUN) manage.py spectacular --fail-on-warn --validate --file docs/openapi.yaml
 
 fuzz: .venv/.dev ## Fuzz the API by its OpenAPI schema with schemathesis (EXAMPLES=200 an operation)
-	@FUZZ_EXAMPLES=$(EXAMPLES) $(TOOL)/pytest --timeout 7200 tests/openapi/test_fuzz.py
+	@FUZZ_EXAMPLES=$(EXAMPLES) $(TOOL)/pytest --timeout 7200 -rP tests/openapi/test_fuzz.py
 
 clean: ## Remove the environment, the caches and the tests' database; the data under var/postgres stays
 	@[ ! -x $(RUN) ] || $(RUN) -c 'from pathlib import Path; from app.ops import embedded; \

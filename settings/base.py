@@ -126,9 +126,13 @@ LOGGING = {
 DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 0, minimum=0)  # not ready, yet serving, on SIGTERM
 # app.rest.shedding: what one worker takes at once; the surplus is a 503 at once. 0: no bound.
 MAX_REQUESTS_UNDER_WAY = env.integer("MAX_REQUESTS_UNDER_WAY", 500, minimum=0)
+# app.ops.protocols: how long the address and headers of a request may take; 0: no bound.
+REQUEST_HEAD_SECONDS = env.integer("REQUEST_HEAD_SECONDS", 20, minimum=0)
 STREAM_SECONDS = env.integer("STREAM_SECONDS", 3600, minimum=1)  # app.rest.streams: then anew
 METRICS = env.flag("METRICS")  # /metrics for Prometheus, to whoever reaches the port
 REQUEST_LOG = env.flag("REQUEST_LOG")  # one line of JSON for each request, by app.ops.middleware
+
+LEAN_IMPORTS = False  # app.ops.imports: a worker leaves out what it does not use
 
 CACHE_URL = env.text("CACHE_URL", "")  # app.rest.throttling: redis://, shared by all workers
 
@@ -146,7 +150,7 @@ REST_FRAMEWORK = {
     "DEFAULT_FILTER_BACKENDS": [
         "app.rest.filters.DjangoFilterBackend",
         "app.rest.filters.SearchFilter",
-        "app.rest.filters.OrderingFilter",
+        "app.rest.filters.KnownOrderingFilter",
     ],
     "EXCEPTION_HANDLER": "app.rest.exceptions.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -187,4 +191,5 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SECURE = True
 CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "app.ops.error_pages.csrf_failure"
 X_FRAME_OPTIONS = "DENY"

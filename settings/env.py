@@ -134,7 +134,7 @@ def database(default: str | None = None) -> dict[str, Any]:
         raise SettingsError("DATABASE_URL names no database. End it with /name.")
     options = dict(parse_qsl(parts.query))
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "app.db.postgresql",
         "NAME": name,
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),

@@ -12,6 +12,7 @@ ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
 DATABASES = {"default": env.database()}
 
+LEAN_IMPORTS = True
 DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 5, minimum=0)  # balancers look away meanwhile
 
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", True)

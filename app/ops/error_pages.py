@@ -1,16 +1,17 @@
-"""Answers to requests that reach no view of the API: JSON under /api/, Django's pages elsewhere."""
+"""Answers to requests that reach no view of the API: JSON, a problem, or a page of Django's for who
+asks for HTML where pages are served (`app.rest.error_responses`)."""
 
 from typing import Any
 
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import Resolver404, resolve
-from django.views import defaults
+from django.utils.cache import patch_vary_headers
+from django.views import csrf, defaults
 
+from app.rest.error_responses import error_response, prefers_page
 from app.rest.exceptions import NotFound
-from app.rest.problems import error_response
 from app.rest.views import APIView
-
-API_PREFIX = "/api/"
 
 
 class UnknownEndpointView(APIView):
@@ -51,30 +52,44 @@ def _is_endpoint(path: str) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _json(request, 400, "The request is malformed.") or defaults.bad_request(
-        request, exception
-    )
+    if prefers_page(request):
+        return _varying(defaults.bad_request(request, exception))
+    return error_response(request, 400, _of_request(exception))
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _json(request, 403, "You may not do this.") or defaults.permission_denied(
-        request, exception
-    )
+    if prefers_page(request):
+        return _varying(defaults.permission_denied(request, exception))
+    return error_response(request, 403, "You may not do this.")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _json(request, 404, "There is nothing here.") or defaults.page_not_found(
-        request, exception
-    )
+    if prefers_page(request):
+        return _varying(defaults.page_not_found(request, exception))
+    return error_response(request, 404, "There is nothing here. GET /api/v1/ lists what there is.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """The fault is in the log; what it was is none of the caller's business."""
+    if prefers_page(request):
+        return _varying(defaults.server_error(request))
     detail = "The server failed at this request. The fault has been logged."
-    return _json(request, 500, detail) or defaults.server_error(request)
+    return error_response(request, 500, detail)
 
 
-def _json(request: HttpRequest, status: int, detail: str) -> HttpResponse | None:
-    if request.path_info.startswith(API_PREFIX):
-        return error_response(request, status, detail)
-    return None
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Of a plain view, such as the form to log in; of the API it is a 403 of the view's."""
+    if prefers_page(request):
+        return _varying(csrf.csrf_failure(request, reason))
+    return error_response(request, 403, f"CSRF check failed: {reason}")
+
+
+def _varying(page: HttpResponse) -> HttpResponse:
+    patch_vary_headers(page, ["Accept"])
+    return page
+
+
+def _of_request(exception: Exception) -> str:
+    if isinstance(exception, DisallowedHost):
+        return "The Host header names a host that is not served here. Ask by a name in use."
+    return "The request is malformed."

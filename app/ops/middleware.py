@@ -40,6 +40,9 @@ class ProbeMiddleware:
         self.probes = PROBES | ({"/metrics": views.metrics_page} if settings.METRICS else {})
         markcoroutinefunction(self)
 
+    def concerns(self, request: HttpRequest) -> bool:
+        return request.path_info in self.probes
+
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
         probe = self.probes.get(request.path_info)
         return await (self.get_response if probe is None else probe)(request)

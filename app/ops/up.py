@@ -191,7 +191,8 @@ async def serve(port: int, left: Leftovers, directory: Path | None, started_at: 
 def api(port: int, left: Leftovers) -> Child:
     command = [
         *(sys.executable, "-m", "uvicorn", "asgi:application", "--host", HOST, "--port", str(port)),
-        *("--loop", "uvloop", "--http", "httptools", "--log-level", "warning", "--no-access-log"),
+        *("--loop", "uvloop", "--http", "app.ops.protocols:BoundedProtocol", "--ws", "none"),
+        *("--log-level", "warning", "--no-access-log"),
         *("--timeout-graceful-shutdown", "10"),
     ]
     environment = env.inherited(DJANGO_SETTINGS_MODULE="settings.development")

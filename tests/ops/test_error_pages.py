@@ -1,5 +1,7 @@
 """What answers when no view does."""
 
+from typing import Any
+
 import pytest
 
 from app.ops import error_pages
@@ -45,16 +47,31 @@ async def test_the_site_leads_to_the_api(client: APIClient) -> None:
     assert (response.status_code, response["Location"]) == (302, "/api/v1/")
 
 
-async def test_outside_the_api_an_unknown_path_is_a_page(client: APIClient) -> None:
-    response = await client.get("/nothing/")
+@pytest.mark.parametrize("path", ["/nothing/", "/apis", "/auth/nothing/"])
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("image/png", "application/json"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html"),
+        ("application/json, text/html;q=0.5", "application/json"),
+        ("application/json, application/problem+json", "application/problem+json"),
+    ],
+)
+async def test_path_that_matches_nothing_is_404_in_the_form_asked_for(
+    client: APIClient, path: str, accept: str, kind: str
+) -> None:
+    response = await client.get(path, **({"HTTP_ACCEPT": accept} if accept else {}))
     assert response.status_code == 404
-    assert response["Content-Type"].startswith("text/html")
+    assert response["Content-Type"].partition(";")[0] == kind
+    assert "Accept" in response["Vary"]
 
 
 async def test_a_host_that_is_not_served_is_400(client: APIClient) -> None:
     response = await client.get("/api/v1/", HTTP_HOST="evil.example")
     assert response.status_code == 400
-    assert response.json() == {"detail": "The request is malformed."}
+    assert "Host header" in response.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -63,20 +80,26 @@ async def test_a_host_that_is_not_served_is_400(client: APIClient) -> None:
         (error_pages.bad_request, 400),
         (error_pages.permission_denied, 403),
         (error_pages.not_found, 404),
+        (lambda request, _: error_pages.server_error(request), 500),
+        (lambda request, _: error_pages.csrf_failure(request), 403),
     ],
 )
-async def test_pages_are_json_under_api_and_djangos_elsewhere(page: object, status: int) -> None:
+@pytest.mark.parametrize("path", ["/api/v1/x/", "/x/"])
+async def test_pages_are_in_the_form_asked_for_and_tell_nothing_of_the_fault(
+    page: Any, status: int, path: str
+) -> None:
     factory = APIRequestFactory()
-    for path, kind in (("/api/v1/x/", "application/json"), ("/x/", "text/html")):
-        response = page(factory.get(path), Exception("inner detail"))  # type: ignore[operator]
+    for accept, kind in (("application/json", "application/json"), ("text/html", "text/html")):
+        response = page(factory.get(path, headers={"accept": accept}), Exception("inner detail"))
         assert response.status_code == status
         assert response["Content-Type"].startswith(kind)
         assert b"inner detail" not in response.content
 
 
-async def test_a_fault_of_the_server_tells_nothing_of_what_it_was() -> None:
-    factory = APIRequestFactory()
-    for path, kind in (("/api/v1/x/", "application/json"), ("/x/", "text/html")):
-        response = error_pages.server_error(factory.get(path))
-        assert response.status_code == 500
-        assert response["Content-Type"].startswith(kind)
+async def test_api_without_browsable_pages_answers_in_json_whatever_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.rest.error_responses._is_browsable", lambda: False)
+    request = APIRequestFactory().get("/api/x/", headers={"accept": "text/html"})
+    response = error_pages.not_found(request, Exception())
+    assert response["Content-Type"] == "application/json"

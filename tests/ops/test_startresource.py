@@ -13,7 +13,10 @@ from tests import copies
 from tests.docs.snippets import snippets
 from tests.running import ROOT
 
-pytestmark = pytest.mark.timeout(180)  # a copy of the project, and its checks in processes
+pytestmark = [
+    pytest.mark.programs,
+    pytest.mark.timeout(180),  # a copy of the project, and its checks in processes
+]
 
 # Every kind of field, and relations to a model with relations of its own.
 FIELDS = [

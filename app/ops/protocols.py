@@ -1,0 +1,228 @@
+"""uvicorn's HTTP/1.1, with bounds on what a client may send before and after a body.
+
+    uvicorn asgi:application --http app.ops.protocols:BoundedProtocol
+
+uvicorn's own (httptools) holds whatever arrives until the head of a request is whole: a client that
+never ends its headers, or the trailers after a chunked body, fills the memory. Here what belongs to
+no body may come to MAX_HEAD_BYTES; more is answered with 431 (RFC 6585), and the connection closed.
+What is no HTTP is a 400 of uvicorn's, in words as here. None can be in a form that the client asked
+for: nobody has read what it asks for yet.
+
+A head also has a time to arrive in, settings.REQUEST_HEAD_SECONDS from its first byte, or from the
+connection's beginning: uvicorn would wait for ever. A head that is late is a 408; a connection that
+never sent any is closed. But for the first, the clock is set only where a piece of a head came and
+its end did not, so a request that comes whole, as nearly all do, pays for a comparison. Waiting for
+the next request is uvicorn's (`--timeout-keep-alive`), and a body may take its time.
+
+A request that finds as many under way as the worker takes (`app.rest.shedding`) is refused before
+anything is made for it, if it has no body: at twice the load that a worker can serve, what the
+refusals cost is what the others lack.
+"""
+
+import json
+from asyncio import Transport
+from asyncio.events import TimerHandle
+from typing import Any
+
+from django.conf import settings
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.ops.cycles import Cycle
+from app.rest import shedding
+from app.rest.shedding import counts
+
+__all__ = ["MAX_HEAD_BYTES", "BoundedProtocol"]
+
+MAX_HEAD_BYTES = 64 * 2**10
+"""The request's line and its headers. As of uvicorn's other implementation, h11."""
+
+LINGER_SECONDS = 1.0
+
+# Their bodies would have to be read, or they are no requests any more.
+_NOT_SHED = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+
+_TOO_LARGE = (
+    f"The address and the headers are larger than {MAX_HEAD_BYTES} bytes. Send fewer or shorter"
+    " ones; what is long belongs in the body."
+)
+_TOO_SLOW = (
+    "The request's address and headers did not arrive within {} seconds. Send them at once; what"
+    " takes its time belongs in the body."
+)
+
+
+class _HeadTooLargeError(Exception):
+    """Raised inside the parser, which tells it to uvicorn as a request that can't be read."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """`_unclaimed`: bytes that came since something of a request was whole."""
+
+    # Beyond thirty attributes, Python gives each object a dictionary of its own.
+    __slots__ = ("_clock", "_closing", "_idle_since", "_is_shed", "_is_too_large", "_unclaimed")
+
+    _clock: TimerHandle | None
+    _closing: TimerHandle | None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._clock = self._closing = None
+        self._is_too_large = self._is_shed = False
+        self._unclaimed = 0
+        self._idle_since = 0.0
+        self._set_clock()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing is not None:
+            return
+        self._unclaimed += len(data)
+        super().data_received(data)
+        if self._unclaimed:
+            self._wait_for_the_rest()
+        elif self._clock is not None:
+            self._stop_clock()
+
+    def _wait_for_the_rest(self) -> None:
+        if self._closing is not None:
+            return
+        if self._unclaimed > MAX_HEAD_BYTES:
+            self._is_too_large = True
+            self.send_400_response("")
+        elif self._clock is None:
+            self._set_clock()
+
+    def _set_clock(self) -> None:
+        if seconds := settings.REQUEST_HEAD_SECONDS:
+            self._clock = self.loop.call_later(seconds, self._end_late_head)
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def _end_late_head(self) -> None:
+        self._clock = None
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._set_clock()  # of the next request, while this one is being answered
+        elif self._unclaimed:
+            self._refuse("408 Request Timeout", _TOO_SLOW.format(settings.REQUEST_HEAD_SECONDS))
+        else:
+            self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        if self._unclaimed > MAX_HEAD_BYTES:  # with what came behind it, perhaps
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > MAX_HEAD_BYTES:
+                self._is_too_large = True
+                raise _HeadTooLargeError
+        self._unclaimed = 0
+        if counts.under_way >= counts.limit and self._may_shed():
+            self._is_shed = True
+            return
+        before = self.cycle
+        super().on_headers_complete()
+        if self.cycle is not before:  # uvicorn's own, which has not begun yet
+            self.cycle.__class__ = Cycle
+
+    def on_body(self, body: bytes) -> None:
+        self._unclaimed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unclaimed = 0
+        if self._is_shed:
+            self._is_shed = False
+            self._shed()
+        else:
+            super().on_message_complete()
+
+    def _may_shed(self) -> bool:
+        """Whether it is a plain request without a body, and the next to be answered."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False
+        parser = self.parser
+        if parser.get_method() == b"HEAD" or parser.get_http_version() == "1.0":
+            return False
+        if not parser.should_keep_alive():
+            return False
+        if self.url.partition(b"?")[0].decode("latin1") in counts.exempt:
+            return False
+        return _NOT_SHED.isdisjoint(name for name, _ in self.headers)
+
+    def _shed(self) -> None:
+        counts.shed += 1
+        parts = [b"HTTP/1.1 503 Service Unavailable\r\n"]
+        for name, value in (*self.server_state.default_headers, *shedding.HEADERS):
+            parts += (name, b": ", value, b"\r\n")
+        self.transport.write(b"".join((*parts, b"\r\n", shedding.BODY)))
+        self.on_response_complete()
+
+    def on_response_complete(self) -> None:
+        """uvicorn's, with one timer for a connection where that has one for each of its requests:
+        whoever waits for the next one is looked at when it ends.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self._end_idle
+            )
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Called when something came."""
+        self._idle_since = self.loop.time()
+
+    def _end_idle(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._unclaimed or not (self.cycle is None or self.cycle.response_complete):
+            return  # set again once that is answered
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0 and not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(left, self._end_idle)
+        else:
+            self.timeout_keep_alive_handler()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._is_too_large:
+            self._refuse("431 Request Header Fields Too Large", _TOO_LARGE)
+        else:
+            detail = "This is no HTTP request that can be read. Look at its first line and headers."
+            self._refuse("400 Bad Request", detail)
+
+    def _refuse(self, status: str, detail: str) -> None:
+        """Unless another answer is on its way: then the connection is all that ends. What is still
+        being sent is thrown away for a while: closed at once, the client would not read why.
+        """
+        self._stop_clock()
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            body = json.dumps({"detail": detail}).encode()
+            defaults: Any = self.server_state.default_headers
+            self.transport.write(b"".join([
+                b"HTTP/1.1 ", status.encode(), b"\r\n",
+                *(part for name, value in defaults for part in (name, b": ", value, b"\r\n")),
+                b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body),
+                b"connection: close\r\n\r\n", body,
+            ]))  # fmt: skip
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+        self._closing = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_clock()
+        if self._closing is not None:
+            self._closing.cancel()
+        super().connection_lost(exc)
+        super()._unset_keepalive_if_required()
+        tell = getattr(self.cycle, "on_disconnect", None)
+        if tell is not None:
+            tell()
