@@ -4,12 +4,18 @@ Three hundred hosts of fifty containers send a sample of each every ten seconds:
 second, thirty batches. Unlike `load.simulation` nothing else is asked meanwhile, and every tenth
 batch is sent twice and every tenth backwards. Afterwards what is stored is what was sent, by count
 and sum. Starts a database and one worker of its own under var/load/ingest, on loopback.
+
+With `--peak` one worker is given batches of 1,000 samples, two at once, as fast as it takes them:
+as JSON arrays, or with `--form ndjson` as lines. Each is acknowledged after its commit.
 """
 
 import argparse
 import asyncio
+import itertools
+import json
 import sys
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +25,18 @@ from load.simulation.stacks import ROOT, Stack, stack
 
 MIB = 2**20
 EVERY_SECONDS = 10.0
+PEAK_BATCH, PEAK_BATCHES = 1_000, 400
+FIRST_AT = datetime.now(UTC) - timedelta(minutes=1)
+
+
+def as_lines(batch: list[dict[str, Any]]) -> bytes:
+    return b"\n".join(json.dumps(sample).encode() for sample in batch)
+
+
+FORMS: dict[str, tuple[str, Callable[[list[dict[str, Any]]], bytes]]] = {
+    "json": ("application/json", lambda batch: json.dumps(batch).encode()),
+    "ndjson": ("application/x-ndjson", as_lines),
+}
 SUMS = """
     SELECT count(*) AS samples, coalesce(sum(cpu_cores), 0) AS cpu,
         coalesce(sum(memory_bytes), 0)::bigint AS memory
@@ -31,18 +49,18 @@ def main() -> int:
     parser.add_argument("--hosts", type=int, default=300)
     parser.add_argument("--containers", type=int, default=50, help="on each host")
     parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--peak", action="store_true", help="as fast as one worker takes them")
+    parser.add_argument("--form", choices=sorted(FORMS), default="json", help="of batches, --peak")
     options = parser.parse_args()
     if not (0 < options.hosts <= 1000 and 0 < options.containers <= 200):
         parser.error("--hosts: 1 to 1000; --containers: 1 to 200")
     if not 0 < options.seconds <= 600:
         parser.error("--seconds: 1 to 600")
     with stack(ROOT / "var" / "load" / "ingest" / "postgres", 1) as (made, token, _):
-        return asyncio.run(run(options, made, token))
+        return asyncio.run((run_peak if options.peak else run)(options, made, token))
 
 
 async def run(options: argparse.Namespace, made: Stack, token: str) -> int:
-    from app import db
-
     headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(made.urls[0], headers=headers) as session:
         hosts = [
@@ -56,6 +74,68 @@ async def run(options: argparse.Namespace, made: Stack, token: str) -> int:
         seconds = time.perf_counter() - started
         cores = (made.cpu_seconds() - cpu) / seconds
     print(f"{len(sent) / seconds:,.0f} samples a second for {seconds:.0f} s: {cores:.3f} cores")
+    return await compare(sent)
+
+
+async def run_peak(options: argparse.Namespace, made: Stack, token: str) -> int:
+    content_type, write = FORMS[options.form]
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(made.urls[0], headers=headers) as session:
+        count = -(-PEAK_BATCH // options.containers)
+        hosts = [await register(session, number, options.containers) for number in range(count)]
+    ids = [pk for host in hosts for pk in host][:PEAK_BATCH]
+    turns = range(min(PEAK_BATCHES, 80 * options.seconds))
+    made_ahead = [make_batch(ids, turn) for turn in turns]
+    bodies = [write(batch) for batch in made_ahead]
+    headers["Content-Type"] = content_type
+    async with aiohttp.ClientSession(made.urls[0], headers=headers) as session:
+        await send(session, write(make_batch(ids, -1)))  # what is made once, at the first request
+        taken = itertools.count()
+        started, cpu = time.perf_counter(), made.cpu_seconds()
+        until = started + options.seconds
+        await asyncio.gather(*(send_until(session, bodies, taken, until) for _ in range(2)))
+        seconds, cores = time.perf_counter() - started, made.cpu_seconds() - cpu
+    batches = min(next(taken) - 2, len(bodies))
+    samples = batches * len(ids)
+    print(
+        f"{samples:,} samples as {options.form}: {samples / cores:,.0f} a second of the worker's"
+        f" CPU time, {samples / seconds:,.0f} by the clock"
+    )
+    return await compare([*make_batch(ids, -1), *itertools.chain(*made_ahead[:batches])])
+
+
+def make_batch(ids: list[int], turn: int) -> list[dict[str, Any]]:
+    """A sample of each container, of another moment in each turn."""
+    at = (FIRST_AT - timedelta(seconds=10 * turn)).isoformat()
+    return [
+        {
+            "container": pk,
+            "at": at,
+            "cpu_cores": (pk + turn) % 64 / 64,
+            "memory_bytes": (pk + turn) * MIB,
+        }
+        for pk in ids
+    ]
+
+
+async def send_until(
+    session: aiohttp.ClientSession, bodies: list[bytes], taken: Iterator[int], until: float
+) -> None:
+    """Send one body after another. The one that is taken when the time is over is not sent."""
+    while (turn := next(taken)) < len(bodies) and time.perf_counter() < until:
+        await send(session, bodies[turn])
+
+
+async def send(session: aiohttp.ClientSession, body: bytes) -> None:
+    async with session.post("/api/v1/usage/", data=body) as response:
+        assert response.status == 201, await response.text()
+        await response.read()
+
+
+async def compare(sent: list[dict[str, Any]]) -> int:
+    """0 if what is stored is what was sent."""
+    from app import db
+
     (stored,) = await db.fetch(SUMS)
     await db.close()
     wanted = (len(sent), sum(s["cpu_cores"] for s in sent), sum(s["memory_bytes"] for s in sent))

@@ -4,33 +4,31 @@
     python -m load.watch --watchers 200 --idle 500
 
 Starts a PostgreSQL under var/watch/ and one worker on loopback, and stops both. Memory is the
-worker's proportional set (PSS), before and after, over the number of connections.
+worker's proportional set (PSS), before and after, over the number of connections; each kind meets a
+worker of its own, so that none moves into memory that another has left.
 """
 
 import argparse
 import asyncio
 import resource
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import psycopg
 
 from app.ops import embedded
+from load.memory import pss_bytes
 from settings import env
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var" / "watch" / "postgres"
 EVENTS = 10
-
-
-def pss_bytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    raise LookupError("Pss")
 
 
 async def connect(port: int, head: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -39,15 +37,23 @@ async def connect(port: int, head: str) -> tuple[asyncio.StreamReader, asyncio.S
     return reader, writer
 
 
-async def measure(port: int, pid: int, token: str, watchers: int, idle: int) -> None:
-    base = f"Host: localhost\r\nAuthorization: Bearer {token}\r\n"
-    watch = f"GET /api/v1/events/?format=sse HTTP/1.1\r\n{base}\r\n"
-    client = httpx.AsyncClient(
+def client_of(port: int, token: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{port}/api/v1",
         headers={"Authorization": f"Bearer {token}", "Host": "localhost"},
         timeout=60,
     )
-    async with client:
+
+
+def head_of(path: str, token: str) -> str:
+    return (
+        f"GET /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+    )
+
+
+async def measure_watchers(port: int, pid: int, token: str, watchers: int) -> None:
+    watch = head_of("events/?format=sse", token)
+    async with client_of(port, token) as client:
         for _ in range(200):
             await client.get("/hosts/")
         open_ones = []
@@ -75,18 +81,44 @@ async def measure(port: int, pid: int, token: str, watchers: int, idle: int) -> 
         )
         for _, writer in open_ones:
             writer.close()
-        await asyncio.sleep(1)
-        before = pss_bytes(pid)
-        kept = []
-        for _ in range(idle):
-            reader, writer = await connect(port, f"GET /api/v1/hosts/ HTTP/1.1\r\n{base}\r\n")
-            await reader.readuntil(b'"results":[]}')
-            kept.append((reader, writer))
-        await asyncio.sleep(1)
-        each = (pss_bytes(pid) - before) / idle / 1000
-        print(f"{idle} idle keep-alive connections: {each:.1f} KB each", flush=True)
-        for _, writer in kept:
-            writer.close()
+
+
+async def measure_idle(port: int, pid: int, token: str, idle: int) -> None:
+    async with client_of(port, token) as client:
+        for _ in range(200):
+            await client.get("/hosts/")
+    before = pss_bytes(pid)
+    kept = []
+    for _ in range(idle):
+        reader, writer = await connect(port, head_of("hosts/", token))
+        await reader.readuntil(b'"results":[]}')
+        kept.append((reader, writer))
+    await asyncio.sleep(1)
+    each = (pss_bytes(pid) - before) / idle / 1000
+    print(f"{idle} idle keep-alive connections: {each:.1f} KB each", flush=True)
+    for _, writer in kept:
+        writer.close()
+
+
+@contextmanager
+def worker(environment: dict[str, str]) -> Iterator[tuple[int, int]]:
+    """One worker, alone: its port and process."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "asgi:application", "--fd", str(listener.fileno()),
+         "--loop", "uvloop", "--http", "app.ops.protocols:BoundedProtocol",
+         "--log-level", "warning",
+         "--timeout-keep-alive", "600", "--timeout-graceful-shutdown", "5"],
+        cwd=ROOT, env=environment, pass_fds=[listener.fileno()],
+    )  # fmt: skip
+    try:
+        port = listener.getsockname()[1]
+        wait_until_ready(port)
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+        listener.close()
 
 
 def main() -> int:
@@ -119,29 +151,14 @@ def main() -> int:
     manage("migrate", "-v0")
     manage("create_administrator")
     token = manage("create_token", "--user", "admin", "--scope", "read", "--scope", "write")
-    listener = embedded_listener()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "asgi:application", "--fd", str(listener.fileno()),
-         "--loop", "uvloop", "--http", "httptools", "--log-level", "warning",
-         "--timeout-keep-alive", "600", "--timeout-graceful-shutdown", "5"],
-        cwd=ROOT, env=environment, pass_fds=[listener.fileno()],
-    )  # fmt: skip
     try:
-        port = listener.getsockname()[1]
-        wait_until_ready(port)
-        asyncio.run(measure(port, process.pid, token, options.watchers, options.idle))
+        with worker(environment) as (port, pid):
+            asyncio.run(measure_watchers(port, pid, token, options.watchers))
+        with worker(environment) as (port, pid):
+            asyncio.run(measure_idle(port, pid, token, options.idle))
     finally:
-        process.terminate()
-        process.wait(30)
-        listener.close()
         embedded.stop(VAR)
     return 0
-
-
-def embedded_listener():  # type: ignore[no-untyped-def]
-    import socket
-
-    return socket.create_server(("127.0.0.1", 0), backlog=2048)
 
 
 def wait_until_ready(port: int) -> None:

@@ -28,7 +28,7 @@ def expected_answers(reference: Server, work: Work) -> list[Any]:
     """What the reference answers to the first requests of a work."""
     asks = with_etags(reference, work, work.asks()[:SAMPLE])
     assert asks is not None
-    return [_shown(reference.ask(_numbered(ask, n)), work) for n, ask in enumerate(asks)]
+    return [_shown(reference.ask(number(ask, n)), work) for n, ask in enumerate(asks)]
 
 
 def find_differences(server: Server, work: Work, expected: Sequence[Any]) -> Iterator[str]:
@@ -37,7 +37,7 @@ def find_differences(server: Server, work: Work, expected: Sequence[Any]) -> Ite
     if asks is None:
         return  # told as missing
     for n, ask in enumerate(asks):
-        answer = server.ask(_numbered(ask, n))
+        answer = server.ask(number(ask, n))
         shown = _shown(answer, work)
         if answer.status != work.status or shown != expected[n]:
             yield (
@@ -45,7 +45,7 @@ def find_differences(server: Server, work: Work, expected: Sequence[Any]) -> Ite
                 f" {str(shown)[:600]}, where {work.status} and {str(expected[n])[:600]} is right."
             )
     for ask in work.wrong:
-        answer = server.ask(_numbered(ask, 0))
+        answer = server.ask(number(ask, 0))
         if not 400 <= answer.status < 500:
             yield (
                 f"{server.stack.name} answers {answer.status}, not 4xx, to {ask.method} {ask.path}"
@@ -53,8 +53,9 @@ def find_differences(server: Server, work: Work, expected: Sequence[Any]) -> Ite
             )
 
 
-def _numbered(ask: Ask, number: int) -> Ask:
-    return replace(ask, body=ask.body.replace(SERIAL.encode(), b"check-%06d" % number))
+def number(ask: Ask, serial: int) -> Ask:
+    """The request with a number of its own, where it has a place for one."""
+    return replace(ask, body=ask.body.replace(SERIAL.encode(), b"check-%06d" % serial))
 
 
 def _shown(answer: Answer, work: Work) -> Any:

@@ -1,8 +1,11 @@
 """The data that every stack serves: a database made anew, on a PostgreSQL of its own."""
 
+import fcntl
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -11,6 +14,7 @@ import psycopg
 
 from app.ops import embedded
 from load.bench import works
+from load.bench.servers import move_postgres
 from load.bench.stowage.environment import stowage_environment
 from settings import env
 
@@ -58,6 +62,29 @@ class Data:
         with psycopg.connect(self.url, autocommit=True) as connection:
             for statement in CLEAN:
                 connection.execute(statement)
+
+
+class BusyError(Exception):
+    """Another run uses the directory; the message says so."""
+
+
+@contextmanager
+def prepared(var: Path) -> Iterator[Data]:
+    """PostgreSQL under `var` with the data made anew, on the other core, for as long as the block
+    runs. Raises BusyError.
+    """
+    var.mkdir(parents=True, exist_ok=True)
+    with (var / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BusyError(f"Another run uses {var}. Wait for it.") from error
+        try:
+            made = prepare(var / "postgres")
+            move_postgres(var / "postgres")
+            yield made
+        finally:
+            embedded.stop(var / "postgres")
 
 
 def prepare(directory: Path) -> Data:

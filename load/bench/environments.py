@@ -7,6 +7,7 @@ from pathlib import Path
 
 from load.bench.stacks import PEERS_PYTHON
 
+INSTALL_SECONDS = 900.0
 LOCK = Path(__file__).with_name("peers.lock")
 
 
@@ -34,7 +35,15 @@ def install_peers() -> None:
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EnvironmentSetupError(
+            f"The peers could not be installed within {INSTALL_SECONDS / 60:.0f} minutes. Begin"
+            " again: what was downloaded is kept by the installer."
+        ) from error
     if done.returncode:
         raise EnvironmentSetupError(
             f"The peers can't be installed: {(done.stderr or done.stdout).strip()}"

@@ -20,7 +20,7 @@ PEERS = (
 )
 
 
-def describe_run(plan: Plan) -> dict[str, Any]:
+def describe_run(plan: Plan, results: Results) -> dict[str, Any]:
     """The machine, the versions, the commit, and how it was measured."""
     has_peers = any(stack.is_peer for stack in plan.stacks)
     return {
@@ -30,22 +30,24 @@ def describe_run(plan: Plan) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in OWN},
         "peers": _peers_versions() if has_peers else {},
-        "rounds": plan.rounds,
+        "rounds": results.rounds,
         "seconds": plan.seconds,
     }
 
 
-def write_json(path: Path, plan: Plan, results: Results) -> None:
-    report = {**describe_run(plan), **results.as_dict()}
+def write_json(path: Path, plan: Plan, results: Results) -> dict[str, Any]:
+    """The report, as it was written."""
+    report = {**describe_run(plan, results), **results.as_dict()}
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return report
 
 
 def render(plan: Plan, results: Results) -> str:
     """Markdown: CPU time with its ratio to the reference, then the rest."""
-    about = describe_run(plan)
+    about = describe_run(plan, results)
     lines = [
         f"{about['machine']}; Python {about['python']}; commit {about['commit']};"
-        f" {plan.rounds} rounds of {plan.seconds:g} s.",
+        f" {results.rounds} rounds of {plan.seconds:g} s.",
         "",
         "CPU time of the server per request in µs, and as a multiple of the handler by hand:",
         "",

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from load.bench.stacks import ROOT, Stack
 from load.bench.works import Ask
 from settings import env
 
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
+ASK_SECONDS = 60.0
 STOP_SECONDS = 15.0
 SERVER_CORE = 0
 OTHER_CORE = (os.cpu_count() or 1) - 1
@@ -53,7 +54,7 @@ class Server:
 
     def ask(self, ask: Ask, token: str | None = None) -> Answer:
         """Send one request over a connection of its own."""
-        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), ASK_SECONDS) as connection:
             connection.sendall(ask.raw(token or self.token))
             response = http.client.HTTPResponse(connection, method=ask.method)
             response.begin()
@@ -149,7 +150,8 @@ def move_postgres(directory: Path) -> None:
     pid = int((directory / "postmaster.pid").read_text(encoding="ascii").split()[0])
     postmaster = psutil.Process(pid)
     for process in (postmaster, *postmaster.children(recursive=True)):
-        process.cpu_affinity([OTHER_CORE])
+        with suppress(psutil.NoSuchProcess):  # autovacuum's come and go
+            process.cpu_affinity([OTHER_CORE])
 
 
 def free_port() -> int:

@@ -44,7 +44,8 @@ class Stack:
     def start_worker(self, number: int) -> None:
         command = [
             *(sys.executable, "-m", "uvicorn", "asgi:application"),
-            *("--port", str(self.ports[number]), "--loop", "uvloop", "--http", "httptools"),
+            *("--port", str(self.ports[number]), "--loop", "uvloop"),
+            *("--http", "app.ops.protocols:BoundedProtocol"),
             *("--no-access-log", "--log-level", "critical", "--timeout-graceful-shutdown", "5"),
         ]
         process = subprocess.Popen(command, cwd=ROOT, env=self.environment)

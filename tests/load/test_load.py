@@ -11,6 +11,7 @@ import pytest
 
 from app.ops import embedded
 from load.__main__ import find_problem
+from load.bench import memory
 from tests.running import ROOT, free_port, running
 
 
@@ -43,6 +44,7 @@ def test_what_hinders_a_load_run_is_said_in_one_line(
     assert "\n" not in problem
 
 
+@pytest.mark.programs
 @pytest.mark.timeout(120)  # starts all of Stowage, and loads it for some seconds
 def test_every_kind_of_user_is_served_without_a_failure(tmp_path: Path) -> None:
     with running(tmp_path, AGENT_SOURCE="processes") as run:
@@ -58,6 +60,7 @@ def test_every_kind_of_user_is_served_without_a_failure(tmp_path: Path) -> None:
         assert int(row.group().split()[-6]) > 0
 
 
+@pytest.mark.programs
 @pytest.mark.timeout(60)  # a scratch database is made and filled
 def test_density_is_measured_on_a_fleet_of_its_own() -> None:
     done = run_module("load.density", "--hosts", "3", "--containers", "2", "--minutes", "1")
@@ -65,6 +68,7 @@ def test_density_is_measured_on_a_fleet_of_its_own() -> None:
     assert "?format=svg" in done.stdout
 
 
+@pytest.mark.programs
 @pytest.mark.timeout(120)  # two scratch databases are made and filled, one after the other
 def test_little_and_much_are_asked_the_same() -> None:
     sizes = ("--rolled-up", "300000", "--little", "1000", "--much", "3000", "--containers", "600")
@@ -82,8 +86,44 @@ def test_little_and_much_are_asked_the_same() -> None:
     assert refused.returncode == 2
 
 
+@pytest.mark.programs
 @pytest.mark.timeout(60)  # a database and a worker are started
 def test_what_is_ingested_is_stored_by_count_and_sum() -> None:
     done = run_module("load.ingest", "--hosts", "20", "--containers", "3", "--seconds", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Stored: 60 samples, as sent" in done.stdout
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson"])
+@pytest.mark.programs  # a database and a worker are started
+@pytest.mark.timeout(60)
+def test_peak_of_ingest_is_measured_and_stored(form: str) -> None:
+    done = run_module(
+        *("load.ingest", "--peak", "--form", form, "--containers", "200", "--seconds", "1")
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f" samples as {form}: " in done.stdout
+    assert "000 samples, as sent" in done.stdout
+
+
+def test_repack_plans_are_measured_on_a_small_fleet() -> None:
+    done = run_module("load.repack", "--quick", "--hosts", "6", "--containers", "5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"at most +[\d,]+ moves: .*free +\d+ hosts", done.stdout)) == 24
+
+
+def test_slope_of_memory_is_that_of_the_second_half() -> None:
+    course = memory.Course("any", [0, 10, 20, 30], [5, 90, 100, 120])
+    assert course.slope == 2.0
+    assert memory.slope([1, 1], [3, 4]) == 0.0
+
+
+@pytest.mark.programs  # a database and a worker are started
+@pytest.mark.timeout(90)
+def test_large_questions_are_timed_over_http() -> None:
+    sizes = ("--rolled-up", "300000", "--hosts", "3", "--containers", "4", "--minutes", "1")
+    done = run_module("load.answers", *sizes)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "7,200 roll-ups of 2,592,000 samples" in done.stdout
+    for line in ("30 days of one workload, svg", "right-sizing by container", "repack, 5000 moves"):
+        assert line in done.stdout

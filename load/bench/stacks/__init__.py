@@ -22,6 +22,15 @@ def _uvicorn(application: str) -> Command:
     ]
 
 
+def _as_in_its_image(python: str, port: int) -> list[str]:
+    """As the command of Stowage's Dockerfile, on loopback."""
+    return [
+        *(python, "-m", "uvicorn", "asgi:application", "--host", "127.0.0.1", "--port", str(port)),
+        *("--loop", "uvloop", "--http", "app.ops.protocols:BoundedProtocol", "--ws", "none"),
+        *("--no-access-log", "--no-server-header", "--log-level", "warning"),
+    ]
+
+
 def _gunicorn(application: str) -> Command:
     """Synchronous workers: two for each core and one more, as its documentation says."""
     return lambda python, port: [
@@ -103,13 +112,13 @@ STACKS = {
         Stack(
             "stowage",
             "Stowage, its contract on",
-            _uvicorn("asgi:application"),
+            _as_in_its_image,
             is_peer=False,
             has_auth=True,
         ),
         *(_LITESTAR, _with_auth(_LITESTAR)),
         *(_FASTAPI, _with_auth(_FASTAPI)),
-        _SQLALCHEMY,
+        *(_SQLALCHEMY, _with_auth(_SQLALCHEMY)),
         *(_DMR, _with_auth(_DMR)),
         *(_NINJA, _with_auth(_NINJA)),
         *(_DRF, _with_auth(_DRF)),

@@ -8,23 +8,18 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    DateTime,
-    ForeignKey,
-    func,
-    insert,
-    select,
-)
+from sqlalchemy import ARRAY, JSON, BigInteger, DateTime, ForeignKey, Text, func, insert, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, joinedload, mapped_column, relationship
 
+from load.bench.stacks.callers import Caller, Rates
+from load.bench.stacks.contract import HAS_AUTH
 from load.bench.stacks.links import cursor_links, page_links, read_cursor
 
 PAGE_SIZE = 50
+rates = Rates()
 
 
 class Base(DeclarativeBase):
@@ -61,6 +56,21 @@ class Sample(Base):
     at: Mapped[datetime]
     cpu: Mapped[float]
     memory_bytes: Mapped[int]
+
+
+class User(Base):
+    __tablename__ = "bench_user"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str]
+    is_active: Mapped[bool]
+
+
+class Token(Base):
+    __tablename__ = "bench_token"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("bench_user.id"))
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    user: Mapped[User] = relationship()
 
 
 class Shown(BaseModel):
@@ -143,7 +153,24 @@ async def get_session() -> AsyncIterator[AsyncSession]:
 
 
 Session = Annotated[AsyncSession, Depends(get_session)]
-app = FastAPI(lifespan=lifespan)
+
+
+async def authorise(
+    request: Request, session: Session, authorization: Annotated[str | None, Header()] = None
+) -> None:
+    scheme, _, key = (authorization or "").partition(" ")
+    query = select(Token).options(joinedload(Token.user)).where(Token.key == key)
+    token = await session.scalar(query) if scheme == "Bearer" else None
+    if token is None or not token.user.is_active:
+        raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})
+    caller = Caller(token.user.id, token.user.username, token.user.is_active, token.scopes)
+    if not caller.may(request.method):
+        raise HTTPException(403)
+    if not rates.allow(caller.id):
+        raise HTTPException(429)
+
+
+app = FastAPI(lifespan=lifespan, dependencies=[Depends(authorise)] if HAS_AUTH else [])
 
 
 @app.get("/bench/empty/")
