@@ -1,6 +1,8 @@
 """Fixtures that every test may ask for, and the guards that every test runs under."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+import gc
+from collections.abc import Iterator
 from contextlib import ExitStack
 from inspect import iscoroutinefunction
 
@@ -15,6 +17,7 @@ from app.rest.test import APIClient
 from app.rest.throttling import store
 from tests import guards
 from tests.clients import agent, client_with, reader, writer
+from tests.tracebacks import pytest_runtest_makereport
 
 __all__ = [
     "agent",
@@ -24,6 +27,7 @@ __all__ = [
     "database",
     "django_db_setup",
     "hops",
+    "pytest_runtest_makereport",
     "reader",
     "transaction",
     "writer",
@@ -35,6 +39,12 @@ def unicode_tables() -> None:
     """Have hypothesis read Unicode's tables now: the first test that draws text would take seconds
     for that, of the five that it has."""
     find(text(min_size=1), bool, settings=settings(database=None, max_examples=1))
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: no collection of garbage needs to look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -57,9 +67,10 @@ def guarded(request: pytest.FixtureRequest) -> Iterator[None]:
     if not iscoroutinefunction(request.function):
         yield
         return
-    if request.node.get_closest_marker("leaks") is None:
-        request.getfixturevalue("unleaked")
     with ExitStack() as stack:
+        if request.node.get_closest_marker("leaks") is None:
+            loop = request.getfixturevalue("tests_loop")
+            stack.enter_context(guards.nothing_leaked(loop))
         if request.node.get_closest_marker("hops") is None:
             stack.enter_context(guards.no_hops())
         if request.node.get_closest_marker("blocks") is None:
@@ -68,8 +79,7 @@ def guarded(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def unleaked() -> AsyncIterator[None]:
-    """No task and no database connection is left over."""
-    async with guards.no_leaked_tasks(), guards.no_leaked_links():
-        yield
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def tests_loop() -> asyncio.AbstractEventLoop:
+    """The loop that the tests run on."""
+    return asyncio.get_running_loop()

@@ -9,6 +9,8 @@ from typing import Any
 
 import uvicorn
 
+from app.ops.protocols import BoundedProtocol
+
 
 class _Server(uvicorn.Server):
     """Leaves signals to pytest."""
@@ -28,10 +30,10 @@ async def until(is_so: Callable[[], object], seconds: float = 4.0) -> None:
 async def serving(application: Any, **options: Any) -> AsyncIterator[tuple[uvicorn.Server, int]]:
     """uvicorn with the application, and its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(
-            application, http="httptools", lifespan="off", log_config=None, access_log=False,
-            timeout_graceful_shutdown=2, **options,
-        )  # fmt: skip
+        config = uvicorn.Config(application, **{
+            "http": BoundedProtocol, "ws": "none", "lifespan": "off", "log_config": None,
+            "access_log": False, "timeout_graceful_shutdown": 2, **options,
+        })  # fmt: skip
         server = _Server(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         await until(lambda: server.started)

@@ -11,6 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
+
+import psutil
 
 from app.ops import embedded
 from tests.adversity.proxies import free_port
@@ -58,6 +61,21 @@ class Server:
 
     def restart(self, mode: Mode) -> None:
         self._control("restart", "-m", mode, "-l", str(self.directory / "log"))
+
+    @property
+    def url(self) -> str:
+        """What another process writes in DATABASE_URL."""
+        return f"postgresql://sailor:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/postgres"
+
+    def crash(self) -> None:
+        """As a machine that loses power, and is there again at once: nobody says goodbye."""
+        postmaster = int((self.directory / "postmaster.pid").read_text().splitlines()[0])
+        children = psutil.Process(postmaster).children()
+        for process in (psutil.Process(postmaster), *children):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(children, 20)
+        self._control("start", "-l", str(self.directory / "log"))
 
     def _control(self, *words: str) -> None:
         self._run("pg_ctl", "-s", "-w", "-D", str(self.directory), *words)

@@ -56,18 +56,20 @@ async def test_thousand_tasks_share_few_connections(witness):
 
 async def test_who_waits_too_long_is_told_and_the_pool_recovers(witness):
     async with reaching(max_size=2, wait_seconds=0.2):
-        holders = [asyncio.create_task(hold(1)) for _ in range(2)]
+        holders = [asyncio.create_task(hold(60)) for _ in range(2)]
         await until(lambda: db.statistics()["in_use"] == 2)
         start = time.monotonic()
         waiters = await asyncio.gather(*(hold(0) for _ in range(998)), return_exceptions=True)
-        assert 0.2 <= time.monotonic() - start < 0.9
+        assert 0.2 <= time.monotonic() - start < 4  # all at once: 200 s one after the other
         assert {type(error) for error in waiters} <= {type(waiters[0])}
         assert isinstance(waiters[0], Unavailable)
         assert str(waiters[0]) == (
             "All 2 database connections were in use for 0.2 s. Raise DATABASE_POOL['max_size']."
         )
         assert db.statistics()["timeouts"] == 998
-        await asyncio.gather(*holders)
+        for holder in holders:
+            holder.cancel()
+        await asyncio.wait(holders)
         await asyncio.gather(*(hold(0) for _ in range(20)))
         await assert_sound(witness)
 
@@ -179,7 +181,7 @@ async def test_idle_connections_are_closed_after_a_while(witness):
 async def test_exhausted_pool_is_503_at_the_edge(shelf, witness):
     client = APIClient(headers={"authorization": f"Bearer {tokens.generate().text}"})
     async with reaching(max_size=1, wait_seconds=0.1):
-        holder = asyncio.create_task(hold(1))
+        holder = asyncio.create_task(hold(60))
         await until(lambda: db.statistics()["in_use"])
         response = await client.get("/api/v1/hosts/")
         assert response.status_code == 503

@@ -97,7 +97,7 @@ async def test_listener_survives_a_restart(server, database):
         follower = asyncio.create_task(follow())
         await until(lambda: listens(2), 10)
         await db.notify("tide", "high")
-        await until(lambda: len(heard) == 1)
+        await until(lambda: len(heard) == 1, 20)
         await asyncio.to_thread(server.restart, "immediate")
         await until(lambda: len(heard) == 2, 20)
         assert heard[1].is_gap
@@ -105,7 +105,7 @@ async def test_listener_survives_a_restart(server, database):
             await db.notify("wind", "west")
             await asyncio.sleep(0.05)
             assert len(heard) == 2
-        await until(lambda: len(heard) == 3)
+        await until(lambda: len(heard) == 3, 20)
         assert [(each.channel, each.payload) for each in heard] == [
             ("tide", "high"),
             ("", ""),
@@ -113,14 +113,21 @@ async def test_listener_survives_a_restart(server, database):
         ]
         follower.cancel()
         await asyncio.wait([follower])
-        await until(lambda: listens(0))
+        await until(lambda: listens(0), 20)
 
 
 async def listens(number: int) -> bool:
-    """True when the listener is connected (2) or gone (0), seen by what the server runs."""
+    """True when the listener hears both channels (2) or is gone (0), seen by what the server runs.
+
+    LISTEN takes effect at its end, and the server shows a statement from its start: only who has
+    said the last one, and is idle, hears.
+    """
+    said = 'LISTEN "wind"%' if number else "LISTEN%"
     found = await db.fetch(
-        "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'"
-        " AND pid <> pg_backend_pid()"
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE %s"
+        " AND (%s = 0 OR state = 'idle') AND pid <> pg_backend_pid()",
+        said,
+        number,
     )
     return bool(found[0]["n"]) == bool(number)
 

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ class Api:
         self.ids: dict[str, int] = {}
         self.usage: dict[tuple[int, str], dict[str, Any]] = {}
         self.duplicates = 0
+        self.clock: Callable[[], float] = time.monotonic
+        self.arrivals: list[tuple[float, str, int, int]] = []
+        """Of each answered request: when, its path, the samples in it, its bytes."""
         self._next_id = itertools.count(1)
         self._runner: web.AppRunner | None = None
         self._port = 0
@@ -77,6 +81,7 @@ class Api:
         if (answer := self._fail(request)) is not None:
             return answer
         body = await request.json()
+        self._note(request, await request.text())
         self.observations.append(body)
         for container in body["containers"]:
             if container["engine_id"] not in self.ids:
@@ -92,9 +97,14 @@ class Api:
         text = await request.text()
         if text.count("\n") > self.largest_batch:
             return web.json_response({"detail": "Too large."}, status=413)
+        self._note(request, text)
         self.batches.append(text.count("\n"))
         stored, duplicates, rejected = self._store(text)
         return web.json_response({"stored": stored, "duplicates": duplicates, "rejected": rejected})
+
+    def _note(self, request: web.Request, text: str) -> None:
+        lines = text.count("\n") if request.path.startswith("/api/v1/usage/") else 0
+        self.arrivals.append((self.clock(), request.path, lines, len(text)))
 
     def _store(self, text: str) -> tuple[int, int, list[dict[str, Any]]]:
         stored, duplicates, rejected = 0, 0, []

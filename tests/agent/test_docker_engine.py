@@ -6,6 +6,7 @@ Run by `make test-container`. Each test removes what it started, and nothing els
 import asyncio
 import os
 import secrets
+import statistics
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -28,7 +29,8 @@ LABEL = f"stowage.test={secrets.token_hex(4)}"
 MIB = 2**20
 
 COST_CONTAINERS = 50
-COST_SECONDS = 30
+COST_SECONDS = 15
+COST_ROUNDS = 3
 MOST_CORES = 0.01
 MOST_OWN_BYTES = 30_000_000
 
@@ -167,10 +169,13 @@ async def test_cost_with_fifty_containers(source, capsys):
     )
     try:
         await until(lambda: len(api.usage) >= 4 * COST_CONTAINERS, 60)
-        before = cpu_seconds(process.pid)
+        rounds = []
         stored = len(api.usage)
-        await asyncio.sleep(COST_SECONDS)
-        cores = (cpu_seconds(process.pid) - before) / COST_SECONDS
+        for _ in range(COST_ROUNDS):
+            before = cpu_seconds(process.pid)
+            await asyncio.sleep(COST_SECONDS)
+            rounds.append((cpu_seconds(process.pid) - before) / COST_SECONDS)
+        cores = statistics.median(rounds)  # one round in which the machine was busy says little
         own, rss = memory_bytes(process.pid)
         samples = len(api.usage) - stored
         process.terminate()
@@ -184,14 +189,19 @@ async def test_cost_with_fifty_containers(source, capsys):
             f"\nagent, {COST_CONTAINERS} containers: {cores:.2%} of a core, "
             f"RSS {rss / MIB:.1f} MiB, of which its own {own / MIB:.1f} MiB"
         )
-    assert samples >= COST_CONTAINERS * (COST_SECONDS // 5 - 1)
-    assert cores < MOST_CORES
+    assert samples >= COST_CONTAINERS * (COST_ROUNDS * COST_SECONDS // 5 - 1)
+    assert 0 < cores < MOST_CORES
     assert own < MOST_OWN_BYTES
 
 
 def cpu_seconds(pid: int) -> float:
+    """To the nanosecond where the kernel tells it: a tick of /proc/PID/stat is a fifteenth of what
+    a round may take. Threads that have ended are told of by the ticks alone, so the more counts.
+    """
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    ticks = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    times = [task.read_text().split()[0] for task in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    return max(ticks, sum(map(int, times)) / 1e9)
 
 
 def memory_bytes(pid: int) -> tuple[int, int]:

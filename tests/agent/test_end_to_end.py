@@ -85,7 +85,9 @@ class Fleet:
 class Server:
     """The API under uvicorn, which can be stopped, killed and started again on its port."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: str = "") -> None:
+        """On the tests' database, or another by its URL."""
+        self.database = database
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: asyncio.subprocess.Process | None = None
@@ -96,7 +98,7 @@ class Server:
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, *command, *quiet),
             cwd=ROOT,
-            env={**env.inherited(), "DATABASE_URL": database_url()},
+            env={**env.inherited(), "DATABASE_URL": self.database or database_url()},
         )
         await until_listening(self.port)
 

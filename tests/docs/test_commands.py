@@ -27,6 +27,9 @@ RUN_BY = {
     "python -m load.density": "tests/load/test_load.py",
     "python -m load.scale": "tests/load/test_load.py",
     "python -m load.ingest": "tests/load/test_load.py",
+    "python -m load.answers": "tests/load/test_load.py",
+    "python -m load.export": "tests/load/test_export.py",
+    "python -m load.repack": "tests/load/test_load.py",
 }
 """The start of a command, and the file that runs it."""
 

@@ -14,6 +14,15 @@ from app.fleet import services as fleet  # noqa: E402
 
 SCOPES = {"reader": "read", "writer": "write", "revoker": "write", "agent": "agent"}
 
+TERM = {"label_selector": {"match_labels": {"tier": "db"}}, "topology_key": "zone"}
+SPREAD = {"topology_key": "node.hostname", "max_skew": 1, "when_unsatisfiable": "schedule_anyway"}
+PLACEMENT = {
+    "constraints": ["node.labels.disk==ssd"],
+    "max_per_host": 2,
+    "spread": [SPREAD],
+    "anti_affinity": {"required": [TERM], "preferred": [TERM]},
+}
+
 
 async def seed() -> dict[str, str]:
     await db.open()
@@ -24,7 +33,9 @@ async def seed() -> dict[str, str]:
         )
         _, tokens[name] = await accounts.create_token(user=user, name=name, scopes=[scope])
     for number in range(3):
-        await fleet.create_workload(name=f"web-{number}", image="nginx:1")
+        await fleet.create_workload(
+            name=f"web-{number}", image="nginx:1", placement={} if number else PLACEMENT
+        )
         await fleet.observe_host(
             host={"name": f"host-{number}", "cpus": 4.0, "memory_bytes": 2**33, "engine": "docker"},
             observed_at=datetime.now(UTC),

@@ -54,6 +54,7 @@ def driven(function: Callable[..., Any], counter: str | None = None) -> Callable
 def install() -> None:
     import app.rest
     from app.rest import request, serializers, throttling, views, viewsets
+    from app.rest.authtoken import views as token_views
 
     for info in walk_packages(app.rest.__path__, "app.rest."):
         module = import_module(info.name)
@@ -69,6 +70,7 @@ def install() -> None:
     )
     _drive_views(views.APIView)
     _drive_views(viewsets.ViewSetMixin)
+    token_views.obtain_auth_token = token_views.ObtainAuthToken.as_view()  # made on import
     _drive_serializers(serializers)
     _drive_authentication(request.Request)
     _clear_with_cache(throttling.store)
