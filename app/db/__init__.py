@@ -5,6 +5,7 @@ from typing import Any
 from app.db.connections import close_pool as close
 from app.db.connections import existing_pool, let_go, open_pool
 from app.db.copying import copy_in, copy_out
+from app.db.lookups import Lookup
 from app.db.notifications import Notification, listen, notify
 from app.db.plans import Marker, Plan, PlanCache
 from app.db.querysets import QuerySet
@@ -30,6 +31,7 @@ def statistics() -> dict[str, int]:
 
 
 __all__ = [
+    "Lookup",
     "Marker",
     "Notification",
     "Plan",

@@ -122,7 +122,11 @@ class Plan:
 
     async def rows(self, **values: Any) -> list[Any]:
         """The rows with each value as Django would give it, by position; no instances."""
-        return list(self._convert(await self._rows(values)))
+        return self.converted(await self._rows(values))
+
+    def converted(self, records: Sequence[Any]) -> list[Any]:
+        """What `rows()` makes of what `fetch()` gives."""
+        return list(self._convert(records))
 
     load_json = staticmethod(codecs.load_json_column)
 

@@ -18,6 +18,7 @@ from django.db.models import query as stock_queries
 from app.db import bridges, bulk_updates, deletions
 from app.db.connections import require_default
 from app.db.insertions import Writer, writer_of
+from app.db.lookups import Lookup
 from app.db.plans import Marker, Plan
 from app.db.rows import InstanceIterable
 from app.db.transactions import reading, run
@@ -159,6 +160,10 @@ class QuerySet(AsyncAccess, stock.QuerySet[_M, _M], Generic[_M]):
     def plan(self, *, limit: Any = None, offset: Any = None) -> Plan:
         """This QuerySet, compiled to be run with other values (`plans.Plan`)."""
         return Plan(self, limit=limit, offset=offset)
+
+    def lookup(self, key: str, *names: str) -> Lookup:
+        """These columns by a unique one, of many who ask at once by one statement (`lookups`)."""
+        return Lookup(self, key, *names)
 
     def writer(self) -> Writer | None:
         """Writes new rows of this model without instances; None where somebody takes part in

@@ -163,7 +163,7 @@ class Lane:
         check_value(limit_of(column), value)
         plan = self.plan(paths, lambda: self._retrieve_plan(column, paths))
         try:
-            rows = await plan(key=value)
+            rows = await plan(value)
         except (TypeError, ValueError, ValidationError):
             raise OffLaneError from None
         if len(rows) != 1:
@@ -171,8 +171,8 @@ class Lane:
         return rows[0]
 
     def _retrieve_plan(self, column: Any, paths: tuple[str, ...]) -> Run:
-        queryset = self.queryset.order_by().values_list(*paths)
-        return queryset.filter(**{column.name: self.queryset.marker("key", column)}).plan().rows
+        rows: Run = self.queryset.lookup(column.name, *paths).rows
+        return rows
 
     # List
 
