@@ -16,7 +16,7 @@ from app.ops import imports
 
 if settings.LEAN_IMPORTS:
     imports.install()
-django.setup()
+django.setup(set_prefix=False)
 
 from django.urls import get_resolver  # noqa: E402
 
@@ -52,7 +52,6 @@ if settings.MAX_REQUESTS_UNDER_WAY:
         application,
         limit=settings.MAX_REQUESTS_UNDER_WAY,
         exempt={*PROBES, "/metrics"},
-        tells_server=True,
     )
 if settings.DEBUG:
     # The browsable API's style sheets and scripts; in production the API answers with JSON only.

@@ -34,6 +34,9 @@ PROBE_SECONDS = 0.1
 SETTLE_SECONDS = 2.0
 """Until as many requests are under way as a worker takes, the first of them are answered."""
 
+CALM_SECONDS = 0.5
+"""Until the worker lets in as many as before the crowd (`app.rest.shedding`)."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -103,7 +106,8 @@ def measure_near(targets: Sequence[Target], rounds: int) -> int:
                 p50, p99 = came.percentile_ms(0.5), came.percentile_ms(0.99)
                 broken += came.broken
                 print(
-                    f"80 % {way}, {name}: {rate:,.0f}/s, p50 {p50:.2f} ms, p99 {p99:.2f} ms",
+                    f"80 % {way}, {name}: {rate:,.0f}/s, p50 {p50:.2f} ms, p99 {p99:.2f} ms,"
+                    f" refused {came.answered_in_time.get(503, 0)}",
                     flush=True,
                 )
                 found.setdefault(name, []).append(p99)
@@ -123,6 +127,7 @@ def measure_above(target: Target, rounds: int) -> int:
         with on_core(OTHER_CORE):
             came, probes = asyncio.run(_load_and_probe(target, due))
         busy = (target.server.cpu_seconds() - busy) / (time.monotonic() - began)
+        time.sleep(CALM_SECONDS)
         after = target.peak()
         around = (peak + after) / 2  # the machine may be another's, too, for a while
         shares.append(came.per_second(200) / around)

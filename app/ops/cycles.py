@@ -16,6 +16,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from app.rest.shedding import counts
+
 __all__ = ["Cycle"]
 
 MOST_LINES = 1024
@@ -35,6 +37,10 @@ class Cycle(RequestResponseCycle):
 
     _head: Any = None
     on_disconnect: Callable[[], None] | None = None
+
+    async def run_asgi(self, app: Any) -> None:
+        counts.coming -= 1
+        await super().run_asgi(app)
 
     async def send(self, message: Any) -> None:
         head = self._head

@@ -16,10 +16,11 @@ the next request is uvicorn's (`--timeout-keep-alive`), and a body may take its 
 
 A request that finds as many under way as the worker takes (`app.rest.shedding`) is refused before
 anything is made for it, if it has no body: at twice the load that a worker can serve, what the
-refusals cost is what the others lack.
+refusals cost is what the others lack. One that came whole and by itself is not even parsed for it.
 """
 
 import json
+import re
 from asyncio import Transport
 from asyncio.events import TimerHandle
 from typing import Any
@@ -29,7 +30,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.ops.cycles import Cycle
 from app.rest import shedding
-from app.rest.shedding import counts
+from app.rest.shedding import LET_IN, counts
 
 __all__ = ["MAX_HEAD_BYTES", "BoundedProtocol"]
 
@@ -40,6 +41,11 @@ LINGER_SECONDS = 1.0
 
 # Their bodies would have to be read, or they are no requests any more.
 _NOT_SHED = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+
+_NOT_QUICKLY_SHED = re.compile(
+    rb"\n(?:%b|connection)[ \t]*:" % b"|".join(sorted(_NOT_SHED)), re.IGNORECASE
+)
+_GET, _VERSION, _END = b"GET /", b" HTTP/1.1\r\n", b"\r\n\r\n"
 
 _TOO_LARGE = (
     f"The address and the headers are larger than {MAX_HEAD_BYTES} bytes. Send fewer or shorter"
@@ -59,7 +65,10 @@ class BoundedProtocol(HttpToolsProtocol):
     """`_unclaimed`: bytes that came since something of a request was whole."""
 
     # Beyond thirty attributes, Python gives each object a dictionary of its own.
-    __slots__ = ("_clock", "_closing", "_idle_since", "_is_shed", "_is_too_large", "_unclaimed")
+    __slots__ = (
+        "_clock", "_closing", "_idle_since", "_is_let_in", "_is_shed", "_is_too_large",
+        "_unclaimed",
+    )  # fmt: skip
 
     _clock: TimerHandle | None
     _closing: TimerHandle | None
@@ -67,13 +76,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._clock = self._closing = None
-        self._is_too_large = self._is_shed = False
+        self._is_too_large = self._is_shed = self._is_let_in = False
         self._unclaimed = 0
         self._idle_since = 0.0
         self._set_clock()
 
     def data_received(self, data: bytes) -> None:
         if self._closing is not None:
+            return
+        if counts.under_way + counts.coming >= counts.few and self._sheds(data):
             return
         self._unclaimed += len(data)
         super().data_received(data)
@@ -118,13 +129,20 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._is_too_large = True
                 raise _HeadTooLargeError
         self._unclaimed = 0
-        if counts.under_way >= counts.limit and self._may_shed():
+        is_full = counts.are_full()
+        if is_full and self._may_shed():
             self._is_shed = True
             return
-        before = self.cycle
+        self._is_let_in = not is_full
         super().on_headers_complete()
-        if self.cycle is not before:  # uvicorn's own, which has not begun yet
-            self.cycle.__class__ = Cycle
+        self._is_let_in = False
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        cycle.__class__ = Cycle  # of uvicorn's own
+        counts.coming += 1
+        if self._is_let_in:
+            cycle.scope[LET_IN] = True
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         self._unclaimed = 0
@@ -137,6 +155,30 @@ class BoundedProtocol(HttpToolsProtocol):
             self._shed()
         else:
             super().on_message_complete()
+
+    def _sheds(self, data: bytes) -> bool:
+        """Refuse what came, if it is one plain request for what is no probe, whole, and the next to
+        be answered. Whatever else it is, it is parsed.
+        """
+        end = data.find(_VERSION, len(_GET))
+        if not (
+            data.startswith(_GET)
+            and end > 0
+            and len(data) <= MAX_HEAD_BYTES
+            and data.find(_END, end) == len(data) - len(_END)
+            and data.find(b"\n") == end + len(_VERSION) - 1
+            and not self._unclaimed
+            and (self.cycle is None or self.cycle.response_complete)
+            and _NOT_QUICKLY_SHED.search(data, end) is None
+        ):
+            return False
+        path = data[len(_GET) - 1 : end].partition(b"?")[0]
+        if path.decode("latin1") in counts.exempt or not counts.are_full():
+            return False
+        self._stop_clock()
+        self._unset_keepalive_if_required()
+        self._shed()
+        return True
 
     def _may_shed(self) -> bool:
         """Whether it is a plain request without a body, and the next to be answered."""

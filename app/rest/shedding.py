@@ -10,11 +10,22 @@ the wait of whoever was let in.
 
 A request is under way until its answer begins. A stream, which may last for hours, counts until its
 first bytes; health probes (`exempt`) are always let in. Nothing here waits, so the count is exact.
+
+A full house costs more than a small one: five hundred requests under way take turns, and each waits
+for all others. It is worth that for a crowd that comes at once, and soon is served. A crowd that
+stays is another thing (as for CoDel, RFC 8289): for all of `CROWD_SECONDS` more than twice `few`
+have been under way, and the loop was slow to come round. Then no more than `few` are let in, until
+for as long fewer than a tenth were refused, or the loop is quick again. Requests that wait for
+something else than this worker are no such crowd: the loop comes round quickly, however many they
+are.
 """
 
 import math
+import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
+
+from app.loops import running_loop
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -22,6 +33,8 @@ Send = Callable[[Any], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 RETRY_AFTER_SECONDS = 1
+LET_IN = "app.rest.shedding.let_in"
+"""True in the scope of a request that the server has let in."""
 
 BODY = (
     b'{"detail":"This server has as many requests under way as it takes at once. Send this one'
@@ -36,17 +49,75 @@ _REFUSAL = {"type": "http.response.start", "status": 503, "headers": HEADERS}
 _REFUSAL_BODY = {"type": "http.response.body", "body": BODY}
 
 
+CROWD_SECONDS = 0.1
+SLOW_SECONDS, QUICK_SECONDS = 0.005, 0.001
+"""A turn of the loop with a crowd that stays takes longer than the first, and one that has room for
+more than `few` again less than the second. With the benchmark's requests they were 20 ms and 0.1.
+"""
+
+
 class Counts:
-    """Of this worker: requests under way now, and those refused since it started. `limit` and
-    `exempt` are those of a `Shedding` that tells them to its server, which then refuses what it can
-    by itself (`app.ops.protocols`).
+    """Of this worker: requests under way now, and those begun and refused (`shed`) since it
+    started. `limit` and `exempt` are those of its `Shedding`; the server, which knows them from
+    here, refuses what it can by itself (`app.ops.protocols`), and counts as `coming` what it has
+    read until that is begun: of a crowd it reads a hundred before the first.
     """
 
-    def __init__(self) -> None:
-        self.under_way = 0
-        self.shed = 0
-        self.limit: float = math.inf
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.under_way = self.coming = self.least = 0
+        self.begun = self.shed = 0
         self.exempt: frozenset[str] = frozenset()
+        self.bound(math.inf)
+        self._clock = clock
+        self._is_crowded = self._is_measuring = False
+        self._begun = self._refused = 0
+        self._since = self._turn = 0.0
+
+    def bound(self, limit: float, exempt: Collection[str] = ()) -> None:
+        self.limit, self.exempt = limit, frozenset(exempt)
+        self.few: float = limit if limit == math.inf else max(limit // 8, min(limit, 32))
+
+    def enter(self) -> None:
+        """One more is under way."""
+        self.begun += 1
+        self.under_way += 1
+
+    def leave(self) -> None:
+        """One less is under way."""
+        self.under_way -= 1
+        if self.under_way < self.least:  # noqa: PLR1730 - min() is a call
+            self.least = self.under_way
+
+    def are_full(self) -> bool:
+        """Whether a request that comes now is to be refused."""
+        return self.under_way + self.coming >= self.few and self._is_refused()
+
+    def _is_refused(self) -> bool:
+        now = self._clock()
+        if now - self._since >= CROWD_SECONDS:
+            self._look_around(now)
+        if not self._is_measuring and (loop := running_loop()) is not None:
+            self._is_measuring = True
+            loop.call_soon(self._note_turn, now)
+        number = self.under_way + self.coming
+        is_refused = number >= (self.few if self._is_crowded else self.limit)
+        self._refused += is_refused
+        return is_refused
+
+    def _look_around(self, now: float) -> None:
+        """Was it a crowd that stays, since this was asked last?"""
+        if self._is_crowded:
+            came = self.begun - self._begun + self._refused
+            is_one = self._refused * 10 >= came and now - self._since < 2 * CROWD_SECONDS
+            self._is_crowded = is_one and self._turn >= QUICK_SECONDS
+        else:
+            self._is_crowded = self.least >= 2 * self.few and self._turn >= SLOW_SECONDS
+        self._since, self._turn = now, 0.0
+        self.least, self._begun, self._refused = self.under_way, self.begun, 0
+
+    def _note_turn(self, began_at: float) -> None:
+        self._is_measuring = False
+        self._turn = max(self._turn, self._clock() - began_at)
 
 
 counts = Counts()
@@ -62,32 +133,28 @@ class Shedding:
         limit: int,
         exempt: Collection[str] = (),
         counts: Counts = counts,
-        tells_server: bool = False,
     ) -> None:
         self.application = application
-        self.limit = limit
-        self.exempt = frozenset(exempt)
         self.counts = counts
-        if tells_server:
-            counts.limit, counts.exempt = limit, self.exempt
+        counts.bound(limit, exempt)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self.exempt:
+        counts, is_under_way = self.counts, True
+        if scope["type"] != "http" or scope["path"] in counts.exempt:
             await self.application(scope, receive, send)
             return
-        counts, is_under_way = self.counts, True
-        if counts.under_way >= self.limit:
+        if not scope.get(LET_IN) and counts.are_full():
             counts.shed += 1
             await send(_REFUSAL)
             await send(_REFUSAL_BODY)
             return
-        counts.under_way += 1
+        counts.enter()
 
         def begin_answer(message: Any) -> Awaitable[None]:
             nonlocal is_under_way
             if is_under_way:
                 is_under_way = False
-                counts.under_way -= 1
+                counts.leave()
             return send(message)
 
         begin_answer.__wrapped__ = send  # type: ignore[attr-defined]  # streams cut its connection
@@ -95,4 +162,4 @@ class Shedding:
             await self.application(scope, receive, begin_answer)
         finally:
             if is_under_way:
-                counts.under_way -= 1
+                counts.leave()

@@ -110,17 +110,17 @@ class _Connection(asyncio.Protocol):
         self.result, self.waiting, self.idle = result, waiting, idle
         self.since = self.until = 0.0
         self.due = 0.0
-        self.buffer = b""
-        self.is_busy = self.is_lost = False
+        self.request = self.buffer = b""
+        self.is_busy = self.is_lost = self.has_served = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
     def ask(self) -> None:
-        self.due, request = self.waiting.popleft()
+        self.due, self.request = self.waiting.popleft()
         self.is_busy = True
-        self.transport.write(request)
+        self.transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
         self.buffer = self.buffer + data if self.buffer else data
@@ -134,7 +134,7 @@ class _Connection(asyncio.Protocol):
             return
         self.buffer = b""
         self._note(int(head[9:12]), head)
-        self.is_busy = False
+        self.is_busy, self.has_served = False, True
         if self.waiting:
             self.ask()
         else:
@@ -150,7 +150,13 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
-        if self.is_busy:
+        if self.is_busy and self.has_served and not self.buffer:
+            # Closed as idle while the request was on its way: HTTP clients send it again (RFC 9112,
+            # 9.3.1).
+            self.waiting.appendleft((self.due, self.request))
+            if self.idle:
+                self.idle.pop().ask()
+        elif self.is_busy:
             self.result.broken += 1
         elif self in self.idle:
             self.idle.remove(self)

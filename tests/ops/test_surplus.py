@@ -26,7 +26,7 @@ class Application:
     def __init__(self) -> None:
         self.answers = asyncio.Event()
         self.came: list[str] = []
-        self.shedding = Shedding(self.serve, limit=PLACES, exempt={"/healthz"}, tells_server=True)
+        self.shedding = Shedding(self.serve, limit=PLACES, exempt={"/healthz"})
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.came.append(f"{scope['method']} {scope['path']}")
@@ -76,9 +76,8 @@ async def read(reader: asyncio.StreamReader) -> list[tuple[int, dict[str, str], 
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def full(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Full]:
-    monkeypatch.setattr(shedding.counts, "limit", shedding.counts.limit)
-    monkeypatch.setattr(shedding.counts, "exempt", shedding.counts.exempt)
+async def full() -> AsyncIterator[Full]:
+    before = shedding.counts.limit, shedding.counts.exempt
     application = Application()
     async with serving(application, server_header=False) as (_, port):
         server = Full(application, port)
@@ -91,6 +90,7 @@ async def full(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Full]:
             application.answers.set()
             await asyncio.gather(*taking)
     await until(lambda: shedding.counts.under_way == 0)
+    shedding.counts.bound(*before)
 
 
 async def test_plain_request_is_refused_before_the_application(full: Full) -> None:
@@ -127,6 +127,32 @@ async def test_probe_behind_a_refusal_is_answered_second(full: Full) -> None:
     assert [status for status, _, _ in await full.ask(GET, probe, GET)] == [503, 200, 503]
 
 
+@pytest.mark.parametrize("cut", [1, 6, 20, len(GET) - 1])
+async def test_one_that_comes_in_pieces_is_refused_once_it_is_whole(full: Full, cut: int) -> None:
+    async with full.connected() as (reader, writer):
+        writer.write(GET[:cut])
+        await writer.drain()
+        assert await read(reader) == []
+        writer.write(GET[cut:] + GET)
+        assert [status for status, _, _ in await read(reader)] == [503, 503]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", {400, 503}),
+        (b"GET / HTTP/1.1\r\nHost a\r\n\r\n", {400, 503}),
+        (b"GET /a\r\n HTTP/1.1\r\nHost: a\r\n\r\n", {400}),
+        (b"GET / HTTP/2.7\r\nHost: a\r\n\r\n", {400}),
+        (b"GET /" + b"x" * 2**16 + b" HTTP/1.1\r\nHost: a\r\n\r\n", {431}),
+        (b"GET http://a/healthz HTTP/1.1\r\nHost: a\r\n\r\n", {200, 503}),
+        (b"GET / HTTP/1.1\nHost: a\n\n", {503, 400}),
+    ],
+)
+async def test_odd_ones_are_answered_as_ever(full: Full, request_: bytes, status: set[int]) -> None:
+    assert (await full.ask(request_))[0][0] in status
+
+
 @pytest.mark.parametrize(
     "request_",
     [
@@ -134,6 +160,8 @@ async def test_probe_behind_a_refusal_is_answered_second(full: Full) -> None:
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
         GET.replace(b"1.1", b"1.0"),
+        b"GET / HTTP/1.1\r\nHost: a\r\nCONTENT-LENGTH : 2\r\n\r\n{}".replace(b" :", b":"),
+        b"GET / HTTP/1.1\r\nconnection: Close\r\nHost: a\r\n\r\n",
     ],
 )
 async def test_others_are_refused_by_the_application(full: Full, request_: bytes) -> None:

@@ -107,11 +107,108 @@ async def test_failed_and_cancelled_requests_give_their_places_back(
     assert shedding.counts.under_way == 0
 
 
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class House:
+    """Counts of 500 places, whose clock and whose loop's turns are told."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.counts = Counts(self.clock)
+        self.counts.bound(500)
+
+    def come(self, number: int) -> int:
+        """How many of them are let in."""
+        let_in = 0
+        for _ in range(number):
+            if not self.counts.are_full():
+                self.counts.enter()
+                let_in += 1
+        return let_in
+
+    def go(self, number: int) -> None:
+        for _ in range(number):
+            self.counts.leave()
+
+    async def turn(self, seconds: float) -> None:
+        self.clock.now += seconds
+        await asyncio.sleep(0)
+
+
+async def test_crowd_that_comes_at_once_is_let_in() -> None:
+    house = House()
+    assert house.come(600) == 500
+    for _ in range(10):
+        await house.turn(0.009)
+        house.go(50)
+    assert house.counts.under_way == 0
+    await house.turn(1)
+    assert house.come(600) == 500
+
+
+async def stay(house: House, turn_seconds: float, turns: int = 50) -> list[int]:
+    """How many were under way after each turn, in which ten are answered and thirty come."""
+    seen = []
+    for _ in range(turns):
+        house.go(min(10, house.counts.under_way))
+        house.come(30)
+        await house.turn(turn_seconds)
+        seen.append(house.counts.under_way)
+    return seen
+
+
+async def test_of_crowd_that_stays_few_are_let_in_until_there_is_room() -> None:
+    house = House()
+    seen = await stay(house, 0.02)
+    assert max(seen) > 100  # at first
+    assert set(seen[-10:]) == {house.counts.few} == {62}
+    for _ in range(12):  # nobody is refused
+        house.go(30)
+        assert house.come(30) == 30
+        await house.turn(0.01)
+    assert house.come(600) == 438
+
+
+async def test_crowd_of_which_hardly_one_is_refused_is_none() -> None:
+    house = House()
+    assert (await stay(house, 0.02))[-1] == 62
+    for _ in range(12):
+        house.go(30)
+        house.come(31)
+        await house.turn(0.01)
+    house.come(600)
+    assert house.counts.under_way == 500
+
+
+async def test_many_that_wait_for_something_else_are_no_crowd() -> None:
+    house = House()
+    assert max(await stay(house, 0.004)) == 500
+
+
+async def test_crowd_is_let_in_again_once_the_loop_is_quick() -> None:
+    house = House()
+    assert (await stay(house, 0.02))[-1] == 62
+    assert set(await stay(house, 0.002, turns=200)) == {62}
+    assert (await stay(house, 0.0009, turns=300))[-1] == 500
+
+
+@pytest.mark.parametrize(("limit", "few"), [(1, 1), (2, 2), (32, 32), (100, 32), (1000, 125)])
+async def test_small_house_has_no_fewer_places_for_crowds(limit: int, few: int) -> None:
+    counts = Counts()
+    counts.bound(limit)
+    assert counts.few == few
+
+
 async def test_lifespan_is_passed_through(slow: Slow) -> None:
     scopes = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         scopes.append(scope["type"])
 
-    await Shedding(application, limit=0)({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+    await Shedding(application, limit=0, counts=Counts())({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
     assert scopes == ["lifespan"]

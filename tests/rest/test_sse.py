@@ -12,7 +12,7 @@ from app.rest.exceptions import ValidationError
 from app.rest.handlers import ASGIHandler
 from app.rest.permissions import AllowAny
 from app.rest.request import Request
-from app.rest.shedding import Shedding
+from app.rest.shedding import Counts, Shedding
 from app.rest.sse import ServerSentEvent
 from app.rest.streams import Channel, EventStream, Hub, Stream
 from app.rest.test import APIRequestFactory
@@ -246,7 +246,10 @@ class TestStreams:
 class TestSlowReaders:
     async def test_client_that_stops_reading_is_cut_off_while_others_go_on(self, client, caplog):
         """Its buffers fill up, then its channel: it costs no more than that."""
-        async with serving(Shedding(ASGIHandler(), limit=10)) as (_, port):  # as asgi.py has it
+        async with serving(Shedding(ASGIHandler(), limit=10, counts=Counts())) as (
+            _,
+            port,
+        ):  # as asgi.py has it
             slow = await stalled(port, "/shared/")
             quick = await RawClient.get(port, "/shared/")
             await quick.event()
