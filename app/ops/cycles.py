@@ -32,11 +32,13 @@ _OF_ONE_REQUEST = frozenset({b"ratelimit", b"etag", b"last-modified", b"location
 
 class Cycle(RequestResponseCycle):
     """`_head`: that of the answer, until its body comes. `on_disconnect`: called once the client
-    has left, for who asked to be told (`app.rest.departures`).
+    has left, for who asked to be told (`app.rest.departures`). `on_begin`: likewise, before the
+    first of the answer is sent (`app.rest.shedding`).
     """
 
     _head: Any = None
     on_disconnect: Callable[[], None] | None = None
+    on_begin: Callable[[], None] | None = None
 
     async def run_asgi(self, app: Any) -> None:
         counts.coming -= 1
@@ -45,6 +47,9 @@ class Cycle(RequestResponseCycle):
     async def send(self, message: Any) -> None:
         head = self._head
         if head is None:
+            if self.on_begin is not None:
+                begin, self.on_begin = self.on_begin, None
+                begin()
             is_head = message["type"] == "http.response.start" and not self.response_started
             if is_head and not (self.access_log or self.disconnected):
                 self._head = message

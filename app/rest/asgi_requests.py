@@ -14,7 +14,7 @@ from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
 from app.rest.bodies import Body
 from app.rest.body_headers import check_body_headers
 from app.rest.query_strings import readable
-from app.rest.shortcuts import setting
+from app.rest.shortcuts import setting, settings_read
 
 MOST_HOSTS = 256
 
@@ -41,6 +41,7 @@ class _AllowedHosts:
         self.hosts: set[str] = set()
 
     def has(self, host: str) -> bool:
+        """Whether it passed; forgets those that passed when others may."""
         if self.allowed != setting("ALLOWED_HOSTS"):
             self.allowed, self.hosts = list(setting("ALLOWED_HOSTS")), set()
         return bool(self.allowed) and host in self.hosts
@@ -52,6 +53,7 @@ class _AllowedHosts:
 
 
 _allowed_hosts = _AllowedHosts()
+_hosts_settings = settings_read("ALLOWED_HOSTS", "USE_X_FORWARDED_HOST")
 
 
 def script_prefix(scope: dict[str, Any]) -> str:
@@ -138,7 +140,10 @@ class ASGIRequest(DjangoASGIRequest):
     def has_known_host(self) -> bool:
         """Whether its host is one that passed; if not, `get_host` is to be asked."""
         host = self.META.get("HTTP_HOST")
-        return host is not None and not setting("USE_X_FORWARDED_HOST") and _allowed_hosts.has(host)
+        allowed, is_forwarded = _hosts_settings()
+        return (
+            host in _allowed_hosts.hosts and not is_forwarded and allowed == _allowed_hosts.allowed
+        )
 
     async def abody(self) -> bytes:
         """Read the body, if nobody has. `request.body`, `.POST` and `.read()` work from then on.

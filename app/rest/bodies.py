@@ -41,30 +41,44 @@ class Body:
     """The body of a request, read from the server when asked for, never beyond `limit` bytes."""
 
     __slots__ = (
-        "_begun", "_is_streamed", "_reading", "complete", "content", "head", "length", "limit",
+        "_begun", "_complete", "_is_streamed", "_reading", "content", "head", "length", "limit",
         "receive",
     )  # fmt: skip
 
     def __init__(self, scope: dict[str, Any], receive: Receive, limit: int | None) -> None:
         self.receive = receive
         self.limit = limit
-        self.complete = Moment()
+        self._complete: Moment | None = None
         self.content: bytes | None = None
         self.head = head_of(scope["headers"])
         self.length = self.head.length
         self._reading: asyncio.Lock | None = None
-        self._begun = Moment()
+        self._begun: Moment | None = None
         self._is_streamed = False
+
+    @property
+    def complete(self) -> Moment:
+        """That all of it has come."""
+        if self._complete is None:
+            self._complete = Moment()
+        return self._complete
+
+    @property
+    def begun(self) -> Moment:
+        """That somebody reads it."""
+        if self._begun is None:
+            self._begun = Moment()
+        return self._begun
 
     @property
     def is_untouched(self) -> bool:
         """Whether nobody has begun to read it."""
-        return not self._begun.is_set()
+        return self._begun is None or not self._begun.is_set()
 
     async def read(self) -> bytes:
         """The whole body. Raises RequestTooLarge, or RequestAborted when the client left."""
         if self.content is None:
-            self._begun.set()
+            self.begun.set()
             self._check(self.length)
             if self._reading is None:
                 self._reading = asyncio.Lock()
@@ -77,7 +91,7 @@ class Body:
         """True once the client has left; False if a body too large to read hides that."""
         try:
             if self.length:
-                await self._begun.wait()  # whoever reads it decides how
+                await self.begun.wait()  # whoever reads it decides how
             if self._is_streamed:
                 await self.complete.wait()
             else:
@@ -99,7 +113,7 @@ class Body:
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, whatever its size; for views that never hold all of it."""
-        self._begun.set()
+        self.begun.set()
         self._is_streamed = True
         return self._chunks()
 

@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 from typing import Any
 
-from app.loops import running_loop
+from app.loops import current_task, running_loop
 from app.rest.bodies import Body
 
 TICK_SECONDS = 0.02
@@ -48,22 +48,12 @@ class Departures:
         self.old: set[Departure] = set()
         self.timer: asyncio.TimerHandle | None = None
 
-    def begin(self, body: Body) -> Departure:
-        departure = Departure(body, asyncio.current_task(self.loop))
-        teller: Any = getattr(body.receive, "__self__", None)
-        if hasattr(teller, "on_disconnect"):
-            departure.teller = teller
-            teller.on_disconnect = departure.leave
-            return departure
+    def begin(self, departure: Departure) -> None:
         self.young.add(departure)
         if self.timer is None:
             self.timer = self.loop.call_later(TICK_SECONDS, self._tick)
-        return departure
 
     def end(self, departure: Departure) -> None:
-        if departure.teller is not None:
-            departure.teller.on_disconnect = None
-            return
         self.young.discard(departure)
         self.old.discard(departure)
         if departure.watching is not None:
@@ -91,3 +81,22 @@ def current() -> Departures:
     if _departures is None or _departures.loop is not loop:
         _departures = Departures(loop)
     return _departures
+
+
+def begin(body: Body) -> Departure:
+    """Have the running task cancelled when the client leaves, until `end`."""
+    departure = Departure(body, current_task())
+    teller: Any = getattr(body.receive, "__self__", None)
+    if hasattr(teller, "on_disconnect"):
+        departure.teller = teller
+        teller.on_disconnect = departure.leave
+    else:
+        current().begin(departure)
+    return departure
+
+
+def end(departure: Departure) -> None:
+    if departure.teller is not None:
+        departure.teller.on_disconnect = None
+    else:
+        current().end(departure)

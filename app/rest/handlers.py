@@ -44,13 +44,14 @@ from django.db import close_old_connections, connections, reset_queries
 from django.dispatch import Signal
 from django.http import FileResponse, Http404, HttpRequest
 from django.http.response import HttpResponseBase
+from django.middleware.csrf import CsrfViewMiddleware
 from django.urls import get_script_prefix as current_script_prefix
 from django.urls import set_script_prefix, set_urlconf
 from django.urls.base import _prefixes, _urlconfs  # type: ignore[attr-defined]
 from django.utils.log import log_response
 from django.utils.module_loading import import_string
 
-from app.rest import departures, error_responses, shortcuts
+from app.rest import departures, error_responses
 from app.rest import lifespan as lifespans
 from app.rest.asgi_requests import ASGIRequest, script_prefix
 from app.rest.bodies import Body, Receive, Send
@@ -92,6 +93,8 @@ class ASGIHandler(DjangoASGIHandler):
     def load_middleware(self, is_async: bool = True) -> None:
         """Django's, with each row of known middleware made into one `Stages`."""
         self._view_middleware: list[Any] = []
+        self._beyond_csrf: list[Any] = []
+        """Without Django's, which lets pass what is exempt."""
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
         handler: Any = self._get_response_async
@@ -115,6 +118,7 @@ class ASGIHandler(DjangoASGIHandler):
                 continue
             self._collect_hooks(instance, in_place=runs_in_place(middleware))
         self._middleware_chain = self._guard(row, handler)
+        self._way_to = lru_cache(maxsize=4096)(self._find_way)
 
     def _guard(self, row: list[Any], handler: Any) -> Any:
         if not row and isinstance(handler, Stages | Detour):
@@ -139,6 +143,8 @@ class ASGIHandler(DjangoASGIHandler):
             if name == "process_view":
                 adapted: Any = hook if in_place else self.adapt_method_mode(True, hook)
                 self._view_middleware.insert(0, (adapted, in_place))
+                if type(instance) is not CsrfViewMiddleware:
+                    self._beyond_csrf.insert(0, (adapted, in_place))
             else:
                 adapted = _awaitable(hook) if in_place else self.adapt_method_mode(True, hook)
                 hooks.append(adapted)
@@ -174,8 +180,7 @@ class ASGIHandler(DjangoASGIHandler):
         body = Body(scope, receive, setting("DATA_UPLOAD_MAX_MEMORY_SIZE"))
         threads = ThreadSensitiveContext()
         token = SyncToAsync.thread_sensitive_context.set(threads)
-        watch = departures.current()
-        departure = watch.begin(body)
+        departure = departures.begin(body)
         try:
             sending = await self._respond(scope, body, send)
             if sending is not None:
@@ -186,7 +191,7 @@ class ASGIHandler(DjangoASGIHandler):
             if not departure.client_left:
                 raise
         finally:
-            watch.end(departure)
+            departures.end(departure)
             SyncToAsync.thread_sensitive_context.reset(token)
             if _executors.data:
                 executor = _executors.pop(threads, None)
@@ -200,7 +205,7 @@ class ASGIHandler(DjangoASGIHandler):
         prefix = script_prefix(scope)
         if prefix or (is_set(_prefixes) and current_script_prefix() != "/"):
             set_script_prefix(prefix)
-        if self._has_strangers(signals.request_started):
+        if not self._knows_all(signals.request_started):  # it can't have a thread yet
             await signals.request_started.asend(sender=self.__class__, scope=scope)
         request, refused = self.create_request(scope, body)  # type: ignore[arg-type]
         response: Any = refused if request is None else await self.get_response_async(request)
@@ -266,10 +271,13 @@ class ASGIHandler(DjangoASGIHandler):
         """Whether a signal must be sent as Django does: it has receivers that are not Django's own,
         or this request has a thread, whose connections they look after.
         """
+        return not self._knows_all(signal) or _has_thread()
+
+    def _knows_all(self, signal: Signal) -> bool:
         known = self._known_receivers.get(signal)
         if known is None or known[0] != signal.receivers:
             known = self._look_at_receivers(signal)
-        return not known[1] or _has_thread()
+        return known[1]
 
     def _look_at_receivers(self, signal: Signal) -> tuple[list[Any], bool]:
         """Those of the signal, and whether all are Django's own. Kept until there are others."""
@@ -301,9 +309,9 @@ class ASGIHandler(DjangoASGIHandler):
 
     def resolve_request(self, request: HttpRequest) -> Any:
         """Django's, remembering what plain paths lead to."""
-        if hasattr(request, "urlconf") or not shortcuts.are_on():
+        match = None if hasattr(request, "urlconf") else resolve_path(request.path_info)
+        if match is None:
             return super().resolve_request(request)
-        match = resolve_path(request.path_info)
         request.resolver_match = match
         return match
 
@@ -329,18 +337,18 @@ class ASGIHandler(DjangoASGIHandler):
             check_query(query)
         match = self.resolve_request(request)
         callback, args, kwargs = match.func, match.args, match.kwargs
-        is_ours = reads_its_body(callback)
+        is_ours, hooks, view = self._way_to(callback)
         if not is_ours:
             await _read_body(request)
         response: Any = None
-        for hook, in_place in self._view_middleware:
+        for hook, in_place in hooks:
             call: Any = hook(request, callback, args, kwargs)
             response = call if in_place else await call
             if response:
                 break
         if response is None:
             try:
-                response = await self._awaitable_view(callback)(request, *args, **kwargs)
+                response = await view(request, *args, **kwargs)
             except Exception as exc:  # noqa: BLE001 - raised on where nobody makes an answer of it
                 response = await self._process_exception(request, exc)
         if is_ours and type(response) is Response and not self._template_response_middleware:
@@ -352,6 +360,14 @@ class ASGIHandler(DjangoASGIHandler):
         if callable(getattr(response, "render", None)):
             response = await self._render(request, response)
         return response
+
+    def _find_way(self, callback: Any) -> tuple[bool, list[Any], Any]:
+        """Whether a view reads its own body, the middleware that sees it first, and what to await.
+        Asked once for each.
+        """
+        is_exempt = getattr(callback, "csrf_exempt", False)
+        hooks = self._beyond_csrf if is_exempt else self._view_middleware
+        return reads_its_body(callback), hooks, self._awaitable_view(callback)
 
     def _awaitable_view(self, callback: Any) -> Any:
         view: Any = self.make_view_atomic(callback) if self._atomic_requests else callback
@@ -408,7 +424,6 @@ def _encode(pair: tuple[str, str]) -> tuple[bytes, bytes]:
     return encoded
 
 
-@lru_cache(maxsize=4096)
 def reads_its_body(view: Any) -> bool:
     """Whether it is a view of `app.rest`; one of DRF's or adrf's own reads a body that is there."""
     cls = getattr(view, "cls", None)

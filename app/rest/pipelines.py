@@ -102,6 +102,7 @@ def make_request(view: Any, request: ASGIRequest) -> Request:
     made: Request = _new(Request)
     made.__dict__ = {
         "_request": request,
+        "META": request.META,
         "_view": view,
         "authenticators": view.get_authenticators(),
     }
@@ -135,7 +136,7 @@ async def dispatch(  # noqa: C901, PLR0912 - a step each
             await begin(view, made, args, kwargs)
         else:
             await view.initial(made, *args, **kwargs)
-        name = made.method.lower()
+        name = made._request.method.lower()
         if ways.handles or (ways.handles_reads and name in WITHOUT_BODY):
             handler = view.http_method_not_allowed
             if name in view.http_method_names:

@@ -113,11 +113,11 @@ class JSONRenderer(drf.JSONRenderer):
             rendered = orjson.dumps(data, self._default, _OPTIONS)
         except (TypeError, RecursionError):
             return None
-        if _has_odd_float(rendered):
+        if _EXPONENT.search(rendered) is not None or _SMALL.search(rendered) is not None:
             return None
         if b"null" in rendered and _may_have_non_finite(data):
             return None
-        return _escaped(rendered)
+        return rendered if rendered.isascii() else _escaped(rendered)
 
 
 def write_page(page: dict[str, Any]) -> bytes:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.urls import ResolverMatch, get_resolver
 
-from app.rest.shortcuts import setting
+from app.rest.shortcuts import settings_read
 
 MOST_PATHS = 4096
 LONGEST = 256
@@ -18,12 +18,18 @@ LONGEST = 256
 
 _ATTRIBUTE = "_remembered_paths"
 _PLAIN = {str, int, UUID}
+_settings = settings_read("ROOT_URLCONF", "USE_I18N", "STOWAGE")
 
 
-def resolve_path(path: str) -> ResolverMatch:
-    """The match of a path in ROOT_URLCONF, with arguments of its own. Raises Resolver404."""
-    resolver = get_resolver(setting("ROOT_URLCONF"))
-    if setting("USE_I18N") or len(path) > LONGEST:
+def resolve_path(path: str) -> ResolverMatch | None:
+    """The match of a path in ROOT_URLCONF, with arguments of its own. None where shortcuts are
+    off. Raises Resolver404.
+    """
+    urlconf, translates, options = _settings()
+    if options is not None and not options.get("SHORTCUTS", True):
+        return None
+    resolver = get_resolver(urlconf)
+    if translates or len(path) > LONGEST:
         return resolver.resolve(path)
     known: dict[str, ResolverMatch] | None = resolver.__dict__.get(_ATTRIBUTE)
     if known is None:

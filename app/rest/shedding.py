@@ -149,6 +149,16 @@ class Shedding:
             await send(_REFUSAL_BODY)
             return
         counts.enter()
+        teller: Any = getattr(send, "__self__", None)
+        if hasattr(teller, "on_begin"):  # a server that tells when the answer begins
+            teller.on_begin = counts.leave
+            try:
+                await self.application(scope, receive, send)
+            finally:
+                if teller.on_begin is not None:
+                    teller.on_begin = None
+                    counts.leave()
+            return
 
         def begin_answer(message: Any) -> Awaitable[None]:
             nonlocal is_under_way

@@ -5,6 +5,8 @@ A shortcut is taken where nothing in its way was overridden, and gives the long 
 fault.
 """
 
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from django.conf import settings
@@ -19,9 +21,23 @@ def setting(name: str) -> Any:
     return _read[name] if name in _read else getattr(settings, name, None)
 
 
+def settings_read(*names: str) -> Callable[[], tuple[Any, ...]]:
+    """A function that gives these settings at once; None for those that there are not."""
+    take: Any = itemgetter(*names)
+
+    def read() -> tuple[Any, ...]:
+        try:
+            found: tuple[Any, ...] = take(_read)
+        except KeyError:
+            return tuple(setting(name) for name in names)
+        return found
+
+    return read
+
+
 def are_on() -> bool:
     options: dict[str, Any] = setting("STOWAGE") or {}
     return bool(options.get("SHORTCUTS", True))
 
 
-__all__ = ["are_on", "setting"]
+__all__ = ["are_on", "setting", "settings_read"]

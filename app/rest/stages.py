@@ -22,7 +22,7 @@ from django.utils.functional import SimpleLazyObject
 from app.rest import shortcuts
 from app.rest.asgi_requests import ASGIRequest
 from app.rest.response import Response
-from app.rest.shortcuts import setting
+from app.rest.shortcuts import setting, settings_read
 
 In = Callable[[Any], Any]
 Out = Callable[[Any, Any], Any]
@@ -207,15 +207,12 @@ class Row:
     def enters(self, request: Any) -> bool:
         if type(request) is not ASGIRequest or "HTTP_COOKIE" in request.META:
             return False
-        if self.checks_host and not (
-            request.has_known_host()
-            and not setting("DISALLOWED_USER_AGENTS")
-            and not setting("PREPEND_WWW")
-        ):
+        agents, prefix, in_sessions = _what_may_act()
+        if self.checks_host and (agents or prefix or not request.has_known_host()):
             return False
         if self.security is not None and self.security.redirect and not request.is_secure():
             return False
-        if setting("CSRF_USE_SESSIONS"):
+        if in_sessions:
             return False
         given = request.promises  # of a row further out
         request.promises = {**given, **self.promises} if given else self.promises
@@ -247,6 +244,9 @@ class Row:
             for key, pair in headers.items():
                 store.setdefault(key, pair)
         return True
+
+
+_what_may_act = settings_read("DISALLOWED_USER_AGENTS", "PREPEND_WWW", "CSRF_USE_SESSIONS")
 
 
 def _is_secure(request: Any) -> bool:

@@ -116,7 +116,9 @@ class MemoryStore:
         """`hit`, which here waits for nothing."""
         histories = self.histories
         history = histories.pop(key, None) or History()
-        history.drop_until(now - duration)
+        times, over = history.times, now - duration
+        if history.first < len(times) and times[history.first] <= over:
+            history.drop_until(over)
         allowed = history.count < limit
         if allowed:
             history.add(now, limit, duration)
@@ -279,8 +281,12 @@ class SimpleRateThrottle(drf.SimpleRateThrottle):
             return None
         limit, duration, history = self.num_requests, self.duration, self.history
         name, policy = _policy(self.scope or type(self).__name__, limit, duration)
-        count = len(history)
-        resets = math.ceil(duration - (self.now - history[-1])) if count else 0
+        if type(history) is Times:
+            count, oldest = history.number, history.oldest
+        else:
+            count = len(history)
+            oldest = history[-1] if count else self.now
+        resets = math.ceil(duration - (self.now - oldest)) if count else 0
         return policy, (f"{name};r={limit - count if count < limit else 0};t={max(0, resets)}")
 
 
