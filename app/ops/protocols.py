@@ -43,7 +43,7 @@ LINGER_SECONDS = 1.0
 _NOT_SHED = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 
 _NOT_QUICKLY_SHED = re.compile(
-    rb"\n(?:%b|connection)[ \t]*:" % b"|".join(sorted(_NOT_SHED)), re.IGNORECASE
+    rb"\n[ \t]*(?:%b|connection)[ \t]*:" % b"|".join(sorted(_NOT_SHED)), re.IGNORECASE
 )
 _GET, _VERSION, _END = b"GET /", b" HTTP/1.1\r\n", b"\r\n\r\n"
 
@@ -167,6 +167,7 @@ class BoundedProtocol(HttpToolsProtocol):
             and len(data) <= MAX_HEAD_BYTES
             and data.find(_END, end) == len(data) - len(_END)
             and data.find(b"\n") == end + len(_VERSION) - 1
+            and data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n")
             and not self._unclaimed
             and (self.cycle is None or self.cycle.response_complete)
             and _NOT_QUICKLY_SHED.search(data, end) is None

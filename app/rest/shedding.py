@@ -52,7 +52,7 @@ _REFUSAL_BODY = {"type": "http.response.body", "body": BODY}
 CROWD_SECONDS = 0.1
 SLOW_SECONDS, QUICK_SECONDS = 0.005, 0.001
 """A turn of the loop with a crowd that stays takes longer than the first, and one that has room for
-more than `few` again less than the second. With the benchmark's requests they were 20 ms and 0.1.
+more than `few` again less than the second.
 """
 
 

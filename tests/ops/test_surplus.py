@@ -147,6 +147,8 @@ async def test_one_that_comes_in_pieces_is_refused_once_it_is_whole(full: Full, 
         (b"GET /" + b"x" * 2**16 + b" HTTP/1.1\r\nHost: a\r\n\r\n", {431}),
         (b"GET http://a/healthz HTTP/1.1\r\nHost: a\r\n\r\n", {200, 503}),
         (b"GET / HTTP/1.1\nHost: a\n\n", {503, 400}),
+        (b"GET / HTTP/1.1\r\nHost: a\rContent-Length: 2\r\n\r\n", {400}),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n Content-Length: 2\r\n\r\n", {400, 503}),
     ],
 )
 async def test_odd_ones_are_answered_as_ever(full: Full, request_: bytes, status: set[int]) -> None:
