@@ -132,13 +132,23 @@ async def test_nothing_is_left_to_the_collector(name):
 
     for _ in range(5):
         await request()
+    # What a request leaves it leaves each time; what else ends meanwhile (other tests' tasks and
+    # threads leave circles, too) does so once.
+    found = []
+    for _ in range(3):
+        found.append(await garbage_of(request))
+        if found[-1] < TIMES:
+            break
+    assert found[-1] < TIMES, found
+
+
+async def garbage_of(request):
+    """How many objects are left to the collector by `TIMES` requests."""
     gc.collect()
     gc.disable()
     try:
         for _ in range(TIMES):
             await request()
-        left = gc.collect()
+        return gc.collect()
     finally:
         gc.enable()
-
-    assert left < TIMES
