@@ -13,7 +13,7 @@ from django.test.utils import setup_databases, teardown_databases
 from app.db import logs
 from app.db.connections import _session, close_pool, new_wrapper
 from app.db.statements import execute
-from app.db.transactions import Atomic
+from app.db.transactions import Atomic, retry
 
 #: What migrations fill, and Django caches.
 KEPT = {"auth_permission", "django_content_type", "django_migrations"}
@@ -84,7 +84,8 @@ async def committed(database: None) -> AsyncIterator[None]:
     # Of the models, not of the catalogue: introspection asks on a connection of its own.
     tables = connections["default"].introspection.django_table_names(only_existing=False)
     names = ", ".join(f'"{name}"' for name in sorted(set(tables) - KEPT))
-    await execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+    # Again after a deadlock: with a statement that the server of a killed process still runs, say.
+    await retry(execute, f"TRUNCATE {names} RESTART IDENTITY CASCADE")
 
 
 class Queries(list[dict[str, str]]):
