@@ -196,13 +196,14 @@ async def test_a_task_that_outlives_the_transaction_is_on_its_own(committed):
 
 
 async def test_an_empty_block_leaves_no_connection_behind(database):
+    await db.open()
     before = db.statistics()["in_use"]
     async with db.atomic():
         pass
     assert db.statistics()["in_use"] == before
 
 
-async def test_task_that_lets_go_keeps_nothing_of_its_finished_calls():
+async def test_task_that_lets_go_keeps_nothing_of_its_finished_calls(database):
     async def call() -> tuple[object, object]:
         await db.fetch("SELECT 1")
         kept = getattr(connections._connections, "default", None)
