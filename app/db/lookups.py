@@ -111,6 +111,7 @@ class Lookup:
         except Exception:
             if not together:
                 raise
+            # Else each asks alone, and is told its own error.
         finally:
             for one, future in together:
                 if not future.done():
