@@ -2,11 +2,15 @@
 
 uvicorn writes an answer's head when the application gives it, and its body when that comes: two
 calls of the system, and two packets on the way. Here the head waits for the first of the body (as
-ASGI has it), and both go together. What is out of the ordinary (a stream, HEAD, an answer without a
-length, a connection that is to be closed, a client that reads slowly) is left to uvicorn.
+ASGI has it), and both go together. An application that knows the server gives both at once, and as
+text (`Cycle.answer_at_once`): messages and their headers are made for nobody then. What is out of
+the ordinary (a stream, HEAD, an answer without a length, a connection that is to be closed, a
+client that reads slowly) is left to uvicorn.
 """
 
-from collections.abc import Callable
+import logging
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -16,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from app.rest.moments import Moment
 from app.rest.shedding import counts
 
 __all__ = ["Cycle"]
@@ -24,10 +29,36 @@ MOST_LINES = 1024
 LONGEST = 256
 """Bytes of a line that is remembered."""
 
+_STATUS_LINES = {status: line.decode("latin1") for status, line in STATUS_LINE.items()}
 _names: dict[bytes, bytes] = {}
 _lines: dict[tuple[bytes, bytes], bytes] = {}
 _NOT_PLAIN = frozenset({b"connection", b"transfer-encoding", b"content-length"})
 _OF_ONE_REQUEST = frozenset({b"ratelimit", b"etag", b"last-modified", b"location", b"set-cookie"})
+
+_texts: dict[tuple[str, str], str] = {}
+_NO_NAME = re.compile(HEADER_RE.pattern.decode("latin1"))
+_NO_VALUE = re.compile(HEADER_VALUE_RE.pattern.decode("latin1"))
+_WITHOUT_BODY = frozenset({204, 304})
+
+
+class _Defaults:
+    """The headers that the server adds to each answer, and their lines. uvicorn makes a list of
+    them once a second.
+    """
+
+    def __init__(self) -> None:
+        self.headers: Any = None
+        self.text = ""
+
+    def write(self, headers: Any) -> str:
+        self.text = "".join(
+            f"{name.decode('latin1')}: {value.decode('latin1')}\r\n" for name, value in headers
+        )
+        self.headers = headers
+        return self.text
+
+
+_defaults = _Defaults()
 
 
 class Cycle(RequestResponseCycle):
@@ -66,6 +97,49 @@ class Cycle(RequestResponseCycle):
         await super().send(head)
         await super().send(message)
 
+    def answer_at_once(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> bool:
+        """Send a whole answer; False, and nothing was sent, if it is to go by `send`."""
+        if (
+            self.response_started
+            or not self.keep_alive
+            or self._head is not None
+            or self.access_log
+            or self.disconnected
+            or self.flow.write_paused
+            or self.scope["method"] == "HEAD"
+        ):
+            return False
+        has_length = status in _WITHOUT_BODY and not body
+        defaults = self.default_headers
+        text = _defaults.text if _defaults.headers is defaults else _defaults.write(defaults)
+        lines = [_STATUS_LINES[status], text]
+        for pair in headers:
+            line = _texts.get(pair)
+            if line is None:
+                name, value = pair
+                if name == "Content-Length":
+                    if has_length or value != str(len(body)):
+                        return False
+                    has_length = True
+                    line = f"content-length: {value}\r\n"
+                else:
+                    line = _text_of(name, value)
+                    if line is None:
+                        return False
+            lines.append(line)
+        if not has_length:
+            return False
+        lines.append("\r\n")
+        try:
+            head = "".join(lines).encode("latin1")
+        except UnicodeEncodeError:
+            return False
+        if self.on_begin is not None:
+            begin, self.on_begin = self.on_begin, None
+            begin()
+        self._complete(head + body)
+        return True
+
     def _whole(self, head: Any, body: bytes) -> bytes | None:
         """The answer as it goes over the wire; None for one that uvicorn is to write."""
         if not self.keep_alive or self.scope["method"] == "HEAD":
@@ -101,12 +175,60 @@ class Cycle(RequestResponseCycle):
         self.chunked_encoding = False
         self.transport.write(whole)
         self.response_complete = True
-        self.message_event.set()
+        if "message_event" in self.__dict__:
+            self.message_event.set()
         self.on_response()
 
     async def send_500_response(self) -> None:
         self._head = None  # of an answer that broke before its body came
         await super().send_500_response()
+
+
+class _WholeRequest:
+    """`message_event` of a request that is there, made for whoever waits for what comes next."""
+
+    def __get__(self, cycle: Any, owner: Any = None) -> Any:
+        event = cycle.__dict__["message_event"] = Moment()
+        event.set()
+        return event
+
+
+class GetCycle(Cycle):
+    """Of a GET, all of which is there; made with what may differ from one to the next."""
+
+    logger = logging.getLogger("uvicorn.error")
+    access_logger = logging.getLogger("uvicorn.access")
+    disconnected = waiting_for_100_continue = more_body = False
+    response_started = response_complete = False
+    chunked_encoding = None
+    expected_content_length = 0
+    keep_alive = True
+    body: Any = b""
+    message_event: Any = _WholeRequest()
+
+    def __init__(self, protocol: Any, scope: Any) -> None:
+        self.scope = scope
+        self.transport = protocol.transport
+        self.flow = protocol.flow
+        self.access_log = protocol.access_log
+        self.default_headers = protocol.server_state.default_headers
+        self.on_response = protocol.on_response_complete
+
+
+def _text_of(name: str, value: str) -> str | None:
+    """A header's line; None for one that is for uvicorn, to act on or to refuse."""
+    known = name.lower().encode("ascii", "ignore")
+    if (
+        known in _NOT_PLAIN
+        or len(known) != len(name)
+        or _NO_NAME.search(name)
+        or _NO_VALUE.search(value)
+    ):
+        return None
+    line = f"{known.decode()}: {value}\r\n"
+    if known not in _OF_ONE_REQUEST and len(line) <= LONGEST and len(_texts) < MOST_LINES:
+        _texts[name, value] = line
+    return line
 
 
 def _line(name: bytes, known: bytes, value: bytes) -> bytes | None:

@@ -17,6 +17,7 @@ the next request is uvicorn's (`--timeout-keep-alive`), and a body may take its 
 A request that finds as many under way as the worker takes (`app.rest.shedding`) is refused before
 anything is made for it, if it has no body: at twice the load that a worker can serve, what the
 refusals cost is what the others lack. One that came whole and by itself is not even parsed for it.
+Nor is a GET whose headers are known from one before (`app.ops.known_heads`).
 """
 
 import json
@@ -24,11 +25,13 @@ import re
 from asyncio import Transport
 from asyncio.events import TimerHandle
 from typing import Any
+from urllib.parse import unquote
 
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.ops.cycles import Cycle
+from app.ops import known_heads
+from app.ops.cycles import Cycle, GetCycle
 from app.rest import shedding
 from app.rest.shedding import LET_IN, counts
 
@@ -62,12 +65,14 @@ class _HeadTooLargeError(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """`_unclaimed`: bytes that came since something of a request was whole."""
+    """`_unclaimed`: bytes that came since something of a request was whole. `_is_between`: that the
+    parser waits for a request, and has nothing of it.
+    """
 
     # Beyond thirty attributes, Python gives each object a dictionary of its own.
     __slots__ = (
-        "_clock", "_closing", "_idle_since", "_is_let_in", "_is_shed", "_is_too_large",
-        "_unclaimed",
+        "_clock", "_closing", "_idle_since", "_is_between", "_is_let_in", "_is_shed",
+        "_is_too_large", "_knows_heads", "_unclaimed",
     )  # fmt: skip
 
     _clock: TimerHandle | None
@@ -79,6 +84,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_too_large = self._is_shed = self._is_let_in = False
         self._unclaimed = 0
         self._idle_since = 0.0
+        self._is_between = True
+        self._knows_heads = self.limit_concurrency is None and not self.config.reset_contextvars
         self._set_clock()
 
     def data_received(self, data: bytes) -> None:
@@ -86,12 +93,54 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if counts.under_way + counts.coming >= counts.few and self._sheds(data):
             return
+        cycle = self.cycle
+        may_be_known = (
+            self._is_between and self._knows_heads and (cycle is None or cycle.response_complete)
+        )
+        if may_be_known and (known := known_heads.recall(data)) is not None:
+            self._begin(*known)
+            return
         self._unclaimed += len(data)
         super().data_received(data)
         if self._unclaimed:
             self._wait_for_the_rest()
-        elif self._clock is not None:
+            return
+        if self._clock is not None:
             self._stop_clock()
+        if may_be_known and self._is_between and self.cycle is not cycle:
+            known_heads.remember(data, self.headers)
+
+    def _begin(self, raw_path: bytes, query: bytes, headers: known_heads.Headers) -> None:
+        """A request that was not parsed."""
+        if self._clock is not None:
+            self._stop_clock()
+        path = raw_path.decode("ascii")
+        if "%" in path:
+            path = unquote(path)
+        if self.root_path:
+            path, raw_path = self.root_path + path, self.root_path.encode("ascii") + raw_path
+        scope: Any = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": "GET",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": headers,
+            "state": self.app_state.copy(),
+        }
+        if not counts.are_full():
+            scope[LET_IN] = True
+        self.cycle = cycle = GetCycle(self, scope)
+        counts.coming += 1
+        task = self.loop.create_task(cycle.run_asgi(self.app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def _wait_for_the_rest(self) -> None:
         if self._closing is not None:
@@ -122,6 +171,10 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def on_message_begin(self) -> None:
+        self._is_between = False
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
         if self._unclaimed > MAX_HEAD_BYTES:  # with what came behind it, perhaps
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -150,6 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._unclaimed = 0
+        self._is_between = not self.parser.should_upgrade()
         if self._is_shed:
             self._is_shed = False
             self._shed()

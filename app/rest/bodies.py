@@ -8,33 +8,10 @@ from django.core.exceptions import RequestAborted
 
 from app.rest.exceptions import RequestTooLarge
 from app.rest.heads import head_of
+from app.rest.moments import Moment
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
-
-
-class Moment:
-    """An asyncio.Event that costs nothing (of it, a deque of 760 bytes) until somebody waits."""
-
-    __slots__ = ("_event", "_has_come")
-
-    def __init__(self) -> None:
-        self._has_come = False
-        self._event: asyncio.Event | None = None
-
-    def is_set(self) -> bool:
-        return self._has_come
-
-    def set(self) -> None:
-        self._has_come = True
-        if self._event is not None:
-            self._event.set()
-
-    async def wait(self) -> None:
-        if not self._has_come:
-            if self._event is None:
-                self._event = asyncio.Event()
-            await self._event.wait()
 
 
 class Body:

@@ -325,8 +325,11 @@ class ASGIHandler(DjangoASGIHandler):
         if content is None or len(content) > self.chunk_size:
             await super().send_response(response, send)
             return
-        headers = [_encoded.get(pair) or _encode(pair) for pair in response.headers._store.values()]
-        status = response.status_code
+        status, given = response.status_code, response.headers._store.values()
+        at_once = getattr(getattr(send, "__self__", None), "answer_at_once", None)
+        if at_once is not None and at_once(status, given, content):  # `app.ops.cycles`
+            return
+        headers = [_encoded.get(pair) or _encode(pair) for pair in given]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content, "more_body": False})
 

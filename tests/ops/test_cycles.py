@@ -72,6 +72,10 @@ async def answered(protocol: Any, answer: list[Any], request: bytes) -> bytes:
                 raise message
             await send(message)
 
+    return await received_of(protocol, application, request)
+
+
+async def received_of(protocol: Any, application: Any, request: bytes) -> bytes:
     received = b""
     async with serving(application, http=protocol, date_header=False) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -125,3 +129,83 @@ async def test_lines_that_are_remembered_are_bounded() -> None:
     before = len(cycles._lines)
     cycles._line(b"etag", b"etag", b"1")
     assert len(cycles._lines) == before
+
+
+def pairs(*more: tuple[str, str]) -> list[tuple[str, str]]:
+    return [("Content-Type", "text/plain"), *more, ("Content-Length", "5")]
+
+
+AT_ONCE: dict[str, tuple[int, list[tuple[str, str]], bytes]] = {
+    "whole": (200, pairs(("X-Frame-Options", "DENY"), ("RateLimit", '"user";r=1;t=2')), b"hello"),
+    "many headers": (200, pairs(*[(f"X-{n}", f"\xe9 {n}") for n in range(40)]), b"hello"),
+    "same header twice": (200, pairs(("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")), b"hello"),
+    "an unknown status": (299, pairs(), b"hello"),
+    "204": (204, [("ETag", '"1"')], b""),
+    "204 with a length": (204, [("Content-Length", "0")], b""),
+    "304": (304, [("ETag", '"1"')], b""),
+    "304 with a length": (304, [("Content-Length", "0")], b""),
+    "no length": (200, [("ETag", '"1"')], b"hello"),
+    "two lengths": (200, pairs(("Content-Length", "5")), b"hello"),
+    "a length in another case": (200, [("content-length", "5")], b"hello"),
+    "chunked": (200, [("Transfer-Encoding", "chunked")], b"hello"),
+    "to be closed": (200, pairs(("Connection", "close")), b"hello"),
+    "to be kept": (200, pairs(("Connection", "keep-alive")), b"hello"),
+    "a name that is none": (200, pairs(("X Y", "1")), b"hello"),
+    "a value that is none": (200, pairs(("X", "1\r\nY: 2")), b"hello"),
+}
+SENT_AT_ONCE = {
+    "whole", "many headers", "same header twice", "an unknown status", "204", "304",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "request_"),
+    [*((answer, "GET") for answer in AT_ONCE), *(("whole", request) for request in REQUESTS)],
+)
+async def test_answers_at_once_are_uvicorns_own(answer: str, request_: str) -> None:
+    status, given, content = AT_ONCE[answer]
+    was_sent: list[bool] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        at_once = getattr(send.__self__, "answer_at_once", None)
+        if at_once is not None:
+            was_sent.append(at_once(status, given, content))
+        if at_once is None or not was_sent[-1]:
+            headers = [(name.encode("latin1"), value.encode("latin1")) for name, value in given]
+            await send(start(*headers, status=status))
+            await send(body(content))
+
+    request = REQUESTS[request_]
+    ours = await received_of(BoundedProtocol, application, request)
+    assert was_sent
+    is_whole = answer in SENT_AT_ONCE
+    if request_ in {"GET", "two at once", "100-continue"}:
+        assert was_sent == [is_whole] * len(was_sent)
+    else:
+        assert not any(was_sent)
+    assert ours == await received_of(HttpToolsProtocol, application, request)
+
+
+async def test_what_latin1_can_not_say_is_not_sent_at_once() -> None:
+    refused: list[bool] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        refused.append(send.__self__.answer_at_once(200, pairs(("X", "\u20ac")), b"hello"))
+        refused.append(send.__self__.answer_at_once(200, pairs(("\u20ac", "x")), b"hello"))
+        await send(WHOLE[0])
+        await send(WHOLE[1])
+
+    received = await received_of(BoundedProtocol, application, GET)
+    assert refused == [False, False]
+    assert received.endswith(b"hello<open>")
+
+
+async def test_the_servers_own_headers_change_with_the_moment() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        send.__self__.default_headers = [(b"date", scope["path"].encode())]
+        assert send.__self__.answer_at_once(200, pairs(), b"hello")
+
+    received = await received_of(
+        BoundedProtocol, application, GET + GET.replace(b"/ HTTP", b"/b HTTP")
+    )
+    assert received.index(b"date: /\r\n") < received.index(b"date: /b\r\n")
