@@ -16,8 +16,9 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 
 from app.accounts import services, tokens
 from app.accounts.models import Token, User
-from app.accounts.token_caches import own, token_cache
+from app.accounts.token_caches import LAST_USED_PRECISION, Key, Known, own, token_cache
 from app.errors import Unavailable
+from app.rest.callers import at_once
 from app.rest.sharing import Shared
 
 logger = logging.getLogger(__name__)
@@ -29,18 +30,31 @@ _lookups: Shared[tuple[float, Token]] = Shared()
 _records: Shared[bool] = Shared()
 
 
+def _recognize(authenticator: Any, request: Any) -> Known | None:
+    """Whose token is presented, if it was a moment ago."""
+    header = request.META.get("HTTP_AUTHORIZATION")
+    if header is None or len(header) > LONGEST:
+        return None
+    try:
+        known = _read_once(header)
+    except AuthenticationFailed:
+        return None
+    return None if known is None else token_cache.recognize(known[1])
+
+
 class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer stw_<prefix>_<secret>`, or DRF's `Token` in place of `Bearer`."""
 
     realm = "stowage"
 
+    @at_once(_recognize)
     async def authenticate(self, request: Any) -> tuple[User, Token] | None:
         header = request.META.get("HTTP_AUTHORIZATION")
         known = None if header is None else _read(header)
         if known is None:
             return None
-        credential, digest = known
-        token = token_cache.get(credential.prefix, digest)
+        credential, key = known
+        token = token_cache.get(*key)
         if token is None:
             token = await _fetch(credential)
         elif token_cache.wants_renewal:
@@ -49,7 +63,7 @@ class TokenAuthentication(BaseAuthentication):
         user = token.user
         _check_usable(token, user, now)
         last = token.last_used_at
-        if last is None or now - last >= services.LAST_USED_PRECISION:
+        if last is None or now - last >= LAST_USED_PRECISION:
             await _note_use(token, now)
         return user, token
 
@@ -87,14 +101,14 @@ LONGEST = 256
 """A longer header is read anew each time: what strangers send shall not fill the memory."""
 
 
-def _read(header: str) -> tuple[tokens.Credential, str] | None:
-    """The token that is presented, and its digest; None when the header is of no scheme of ours.
-    Raises AuthenticationFailed for what is no token.
+def _read(header: str) -> tuple[tokens.Credential, Key] | None:
+    """The token that is presented, and what it is found by; None when the header is of no scheme
+    of ours. Raises AuthenticationFailed for what is no token.
     """
     return _read_once(header) if len(header) <= LONGEST else _parse(header)
 
 
-def _parse(header: str) -> tuple[tokens.Credential, str] | None:
+def _parse(header: str) -> tuple[tokens.Credential, Key] | None:
     text = _presented(header)
     if text is None:
         return None
@@ -104,7 +118,7 @@ def _parse(header: str) -> tuple[tokens.Credential, str] | None:
             f"This is not a token of this API: one reads {tokens.KIND}_<prefix>_<secret>.",
             code="malformed_token",
         )
-    return credential, credential.digest
+    return credential, (credential.prefix, credential.digest)
 
 
 _read_once = lru_cache(maxsize=1024)(_parse)

@@ -1,7 +1,7 @@
 """Writes: each function is one transaction, takes keywords only, and raises app.errors."""
 
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
@@ -10,11 +10,9 @@ from django.utils import timezone
 from app import db
 from app.accounts import passwords, tokens
 from app.accounts.models import Membership, Role, Scope, Team, Token, User
-from app.accounts.token_caches import token_cache
+from app.accounts.token_caches import LAST_USED_PRECISION, token_cache
 from app.db import models
 from app.errors import Conflict, Denied, Invalid, NotFound
-
-LAST_USED_PRECISION = timedelta(minutes=1)
 
 
 async def create_user(

@@ -17,6 +17,7 @@ instances of its own: what a view does to its user stays with its request.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
@@ -32,17 +33,36 @@ MOST_AT_ONCE = 200
 RENEWED_AT = 0.75
 """The share of its time after which a busy client's token is read again, before it is due."""
 
+LAST_USED_PRECISION = timedelta(minutes=1)
+
 Key = tuple[str, str]
+"""Prefix and digest."""
 
 
-class _Entry:
-    __slots__ = ("is_used", "read_at", "row", "token")
+class Known:
+    """Who presents a token that was read a moment ago (`app.rest.callers`). `scopes`: what the
+    token may do; `passes_until` (Unix time): when there is something to be looked at again, as
+    whether it has expired, or to be noted of it.
+    """
+
+    __slots__ = ("ident", "is_used", "passes_until", "read_at", "row", "scopes", "token")
 
     def __init__(self, row: Any, token: Token, read_at: float) -> None:
         self.row = row
         self.token = token
         self.read_at = read_at
         self.is_used = False
+        self.ident = token.user.pk
+        self.scopes = token.effective_scopes
+        self.passes_until = 0.0
+        if token.revoked_at is None and token.user.is_active and token.last_used_at is not None:
+            self.passes_until = (token.last_used_at + LAST_USED_PRECISION).timestamp()
+            if token.expires_at is not None:
+                self.passes_until = min(self.passes_until, token.expires_at.timestamp())
+
+    def take(self) -> tuple[User, Token]:
+        token = own(self.token)
+        return token.user, token
 
 
 class TokenCache:
@@ -51,7 +71,7 @@ class TokenCache:
     def __init__(self, capacity: int = CAPACITY, clock: Any = time.monotonic) -> None:
         self.capacity = capacity
         self._clock = clock
-        self._entries: dict[Key, _Entry] = {}
+        self._entries: dict[Key, Known] = {}
         self.is_renewing = self.wants_renewal = False
 
     def __len__(self) -> int:
@@ -78,6 +98,18 @@ class TokenCache:
         entry.is_used = True
         return own(entry.token)
 
+    def recognize(self, key: Key) -> Known | None:
+        """Whose token it is, if that is believed, and there is nothing to be done about it."""
+        known = self._entries.get(key)
+        if known is None:
+            return None
+        age, seconds = self._clock() - known.read_at, setting("STOWAGE")["TOKEN_CACHE_SECONDS"]
+        is_due = age >= seconds * RENEWED_AT and known.is_used and not self.is_renewing
+        if age >= seconds or is_due or time.time() >= known.passes_until:
+            return None
+        known.is_used = True
+        return known
+
     @contextmanager
     def renewing(self) -> Iterator[list[str]]:
         """Of the block, which reads them: the prefixes of those that are about to be due."""
@@ -95,7 +127,7 @@ class TokenCache:
         """
         token: Token = Token.objects.of_row(row)
         if setting("STOWAGE")["TOKEN_CACHE_SECONDS"]:
-            self._keep(_Entry(row, own(token), read_at))
+            self._keep(Known(row, own(token), read_at))
         return token
 
     def renew(self, row: Any, read_at: float) -> None:
@@ -110,7 +142,7 @@ class TokenCache:
         else:
             self.put(row, read_at)
 
-    def _keep(self, entry: _Entry) -> None:
+    def _keep(self, entry: Known) -> None:
         key = (entry.token.prefix, entry.token.digest)
         self._entries.pop(key, None)  # what was read last is the youngest
         self._entries[key] = entry

@@ -13,6 +13,7 @@ from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
 
 from app.rest.bodies import Body
 from app.rest.body_headers import check_body_headers
+from app.rest.callers import take_caller
 from app.rest.query_strings import readable
 from app.rest.shortcuts import setting, settings_read
 
@@ -31,6 +32,15 @@ class Later:
             raise AttributeError(self.name)
         value = request.__dict__[self.name] = make(request)
         return value
+
+
+class _OfCaller(Later):
+    """Likewise, of a caller who was recognized (`callers`)."""
+
+    def __get__(self, request: Any, owner: Any = None) -> Any:
+        if request is not None and take_caller(request) is not None:
+            return request.__dict__[self.name]
+        return super().__get__(request, owner)
 
 
 class _AllowedHosts:
@@ -77,7 +87,8 @@ class ASGIRequest(DjangoASGIRequest):
 
     promises: dict[str, Callable[[Any], Any]] = {}
     session: Any = Later("session")
-    user: Any = Later("user")
+    user: Any = _OfCaller("user")
+    auth: Any = _OfCaller("auth")
     auser: Any = Later("auser")
     _stream: Any = _EmptyStream()
 

@@ -24,6 +24,7 @@ from rest_framework.request import (
 
 from app.loops import running_loop
 from app.rest.asgi_requests import ASGIRequest
+from app.rest.callers import RECOGNIZED, take_caller
 from app.rest.colours import Colour, call, colour_of, computes
 from app.rest.shortcuts import setting
 
@@ -59,6 +60,24 @@ class _OfItsView:
         return value
 
 
+class _OfCaller:
+    """`_user` and `_auth` of a caller who was recognized (`callers`), made for whoever looks."""
+
+    def __init__(self, name: str, place: int) -> None:
+        self.name = name
+        self.place = place
+
+    def __get__(self, request: Any, owner: Any = None) -> Any:
+        if request is None:
+            return self
+        attributes = request.__dict__
+        pair = take_caller(request._request) if RECOGNIZED in attributes else None
+        if pair is None:
+            raise AttributeError(self.name)
+        value = attributes[self.name] = pair[self.place]
+        return value
+
+
 def _parsers_of(request: Any, view: Any) -> Any:
     return () if view is None else view.get_parsers()
 
@@ -87,6 +106,8 @@ class Request(AsyncRequest):
     META: Any = _OfDjangos("META")
     GET: Any = _OfDjangos("GET")
     # What its constructor sets on each request, for one that `pipelines` makes.
+    _user: Any = _OfCaller("_user", 0)
+    _auth: Any = _OfCaller("_auth", 1)
     _data: Any = Empty
     _files: Any = Empty
     _full_data: Any = Empty
@@ -131,10 +152,11 @@ class Request(AsyncRequest):
         try:
             return self.__dict__["_user"]
         except KeyError:
-            return AsyncRequest.user.fget(self)
+            return self._user if RECOGNIZED in self.__dict__ else AsyncRequest.user.fget(self)
 
     @user.setter
     def user(self, value: Any) -> None:
+        take_caller(self._request)
         self.__dict__["_user"] = value
         self._request.user = value
 
@@ -144,17 +166,18 @@ class Request(AsyncRequest):
         try:
             return self.__dict__["_auth"]
         except KeyError:
-            return AsyncRequest.auth.fget(self)
+            return self._auth if RECOGNIZED in self.__dict__ else AsyncRequest.auth.fget(self)
 
     @auth.setter
     def auth(self, value: Any) -> None:
+        take_caller(self._request)
         self.__dict__["_auth"] = value
-        self._request.auth = value  # type: ignore[attr-defined]
+        self._request.auth = value
 
     async def aauthenticate(self) -> None:
         """Ask each authenticator in turn; sets `user` and `auth`. May raise an APIException."""
         attributes = self.__dict__
-        if "_user" in attributes:
+        if "_user" in attributes or RECOGNIZED in attributes:
             return
         for authenticator in self.authenticators:
             try:
@@ -168,7 +191,7 @@ class Request(AsyncRequest):
             if pair is not None:
                 attributes["_authenticator"] = authenticator
                 attributes["_user"], attributes["_auth"] = pair
-                self._request.user, self._request.auth = pair  # type: ignore[attr-defined]
+                self._request.user, self._request.auth = pair
                 return
         self._not_authenticated()
 

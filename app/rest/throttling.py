@@ -22,6 +22,7 @@ from rest_framework import throttling as drf
 from rest_framework.throttling import BaseThrottle
 
 from app.rest.bridges import bridged
+from app.rest.callers import caller_of
 from app.rest.shortcuts import setting
 
 __all__ = [
@@ -291,7 +292,11 @@ class SimpleRateThrottle(drf.SimpleRateThrottle):
 
 
 class AnonRateThrottle(SimpleRateThrottle, drf.AnonRateThrottle):
-    pass
+    def get_cache_key(self, request: Any, view: Any) -> str | None:
+        if caller_of(request) is not None:
+            return None
+        key: str | None = super().get_cache_key(request, view)
+        return key
 
 
 _FORMAT = "throttle_%(scope)s_%(ident)s"
@@ -299,8 +304,12 @@ _FORMAT = "throttle_%(scope)s_%(ident)s"
 
 class UserRateThrottle(SimpleRateThrottle, drf.UserRateThrottle):
     def get_cache_key(self, request: Any, view: Any) -> str:
-        user = request.user
-        ident = user.pk if user and user.is_authenticated else self.get_ident(request)
+        caller = caller_of(request)
+        if caller is None:
+            user = request.user
+            ident = user.pk if user and user.is_authenticated else self.get_ident(request)
+        else:
+            ident = caller.ident
         if self.cache_format == _FORMAT:
             return f"throttle_{self.scope}_{ident}"
         key: str = self.cache_format % {"scope": self.scope, "ident": ident}
