@@ -11,6 +11,7 @@ client that reads slowly) is left to uvicorn.
 import logging
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -140,6 +141,16 @@ class Cycle(RequestResponseCycle):
         self._complete(head + body)
         return True
 
+    def take_body(self) -> bytes | None:
+        """What `receive` would give, if that is all of the body and it is there."""
+        if self.more_body or self.disconnected or self.response_complete:
+            return None
+        if self.waiting_for_100_continue or not self.message_event.is_set():
+            return None
+        self.message_event.clear()
+        body, self.body = bytes(self.body), bytearray()
+        return body
+
     def _whole(self, head: Any, body: bytes) -> bytes | None:
         """The answer as it goes over the wire; None for one that uvicorn is to write."""
         if not self.keep_alive or self.scope["method"] == "HEAD":
@@ -217,18 +228,24 @@ class GetCycle(Cycle):
 
 def _text_of(name: str, value: str) -> str | None:
     """A header's line; None for one that is for uvicorn, to act on or to refuse."""
-    known = name.lower().encode("ascii", "ignore")
-    if (
-        known in _NOT_PLAIN
-        or len(known) != len(name)
-        or _NO_NAME.search(name)
-        or _NO_VALUE.search(value)
-    ):
+    prefix, is_kept = _prefix_of(name)
+    if not prefix or _NO_VALUE.search(value):
         return None
-    line = f"{known.decode()}: {value}\r\n"
-    if known not in _OF_ONE_REQUEST and len(line) <= LONGEST and len(_texts) < MOST_LINES:
+    line = f"{prefix}{value}\r\n"
+    if is_kept and len(line) <= LONGEST and len(_texts) < MOST_LINES:
         _texts[name, value] = line
     return line
+
+
+@lru_cache(maxsize=MOST_LINES)
+def _prefix_of(name: str) -> tuple[str, bool]:
+    """What a header's line begins with, empty for one that is for uvicorn; whether others will say
+    the same.
+    """
+    known = name.lower().encode("ascii", "ignore")
+    if known in _NOT_PLAIN or len(known) != len(name) or _NO_NAME.search(name):
+        return "", False
+    return f"{known.decode()}: ", known not in _OF_ONE_REQUEST
 
 
 def _line(name: bytes, known: bytes, value: bytes) -> bytes | None:

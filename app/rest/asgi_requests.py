@@ -113,20 +113,18 @@ class ASGIRequest(DjangoASGIRequest):
         if isinstance(query_string, bytes):
             query_string = readable(query_string)
         server, client = scope.get("server"), scope.get("client")
-        self.META = meta = {
-            "REQUEST_METHOD": self.method,
-            "QUERY_STRING": query_string,
-            "SCRIPT_NAME": prefix,
-            "PATH_INFO": self.path_info,
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": True,
-            "SERVER_NAME": server[0] if server else "unknown",
-            "SERVER_PORT": str(server[1]) if server else "0",
-            **head.meta,
-        }
+        self.META = meta = head.meta.copy()
+        meta["REQUEST_METHOD"] = self.method
+        meta["QUERY_STRING"] = query_string
+        meta["SCRIPT_NAME"] = prefix
+        meta["PATH_INFO"] = self.path_info
+        if server:
+            meta["SERVER_NAME"], meta["SERVER_PORT"] = server[0], str(server[1])
         if client:
             meta["REMOTE_ADDR"] = meta["REMOTE_HOST"] = client[0]
             meta["REMOTE_PORT"] = client[1]
+        else:
+            del meta["REMOTE_ADDR"], meta["REMOTE_HOST"], meta["REMOTE_PORT"]
         # No server writes these two into a scope, only the test client does.
         if "enforce_csrf_checks" in scope:
             self._dont_enforce_csrf_checks = not scope["enforce_csrf_checks"]

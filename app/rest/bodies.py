@@ -57,12 +57,29 @@ class Body:
         if self.content is None:
             self.begun.set()
             self._check(self.length)
-            if self._reading is None:
-                self._reading = asyncio.Lock()
-            async with self._reading:
-                if self.content is None:
-                    self.content = await self._read()
+            if not self._take():
+                if self._reading is None:
+                    self._reading = asyncio.Lock()
+                async with self._reading:
+                    if self.content is None:
+                        self.content = await self._read()
+        assert self.content is not None
         return self.content
+
+    def _take(self) -> bool:
+        """Have the whole body at once, of a server that has all of it and says so
+        (`app.ops.cycles`). Raises RequestTooLarge.
+        """
+        if self._reading is not None or self._is_streamed:
+            return False
+        take = getattr(getattr(self.receive, "__self__", None), "take_body", None)
+        content: bytes | None = None if take is None else take()
+        if content is None:
+            return False
+        self._check(len(content))
+        self.complete.set()
+        self.content = content
+        return True
 
     async def wait_for_client_to_leave(self) -> bool:
         """True once the client has left; False if a body too large to read hides that."""

@@ -35,16 +35,32 @@ def meta_key(name: bytes) -> str:
     return f"HTTP_{text.upper().replace('-', '_')}"
 
 
+_OF_EACH_REQUEST: dict[str, Any] = {
+    "REQUEST_METHOD": "",
+    "QUERY_STRING": "",
+    "SCRIPT_NAME": "",
+    "PATH_INFO": "",
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": True,
+    "SERVER_NAME": "unknown",
+    "SERVER_PORT": "0",
+    "REMOTE_ADDR": "",
+    "REMOTE_HOST": "",
+    "REMOTE_PORT": 0,
+}
+
+
 class Head:
-    """`meta`: the headers as `request.META` has them. `length` of the body in bytes: -1 if it comes
-    in pieces of a number unknown, 0 if it can't be read. `codec`: None for none that is known.
+    """`meta`: the headers as `request.META` has them, beside what each request fills in. `length`
+    of the body in bytes: -1 if it comes in pieces of a number unknown, 0 if it can't be read.
+    `codec`: None for none that is known.
     """
 
     __slots__ = ("codec", "content_params", "content_type", "length", "meta")
 
     def __init__(self, headers: Headers) -> None:
         self.length = 0
-        self.meta: dict[str, Any] = {}
+        self.meta = _OF_EACH_REQUEST.copy()
         self._read(headers)
         meta = self.meta
         if "HTTP_TRANSFER_ENCODING" in meta and not meta.get("CONTENT_LENGTH"):

@@ -10,6 +10,9 @@ from typing import Any
 
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
+from app.rest.asgi_requests import ASGIRequest
+from app.rest.shortcuts import setting
+
 _PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_-]+)*/?", re.ASCII)
 # The escapes are those that cursors and dates hold, spelt as they would be written again.
 _PAIR = r"[\w.-]+=(?:[\w.-]|%3D|%2B|%2F|%3A|%2C)*"
@@ -44,7 +47,10 @@ def _origin(request: Any) -> str:
     known: tuple[Any, str] | None = request.__dict__.get("_origin")
     host = request.META.get("HTTP_HOST")
     if known is None or known[0] != host:
-        known = request.__dict__["_origin"] = host, f"{request.scheme}://{request.get_host()}"
+        is_plain = type(request) is ASGIRequest and setting("SECURE_PROXY_SSL_HEADER") is None
+        scheme = is_plain and request.scope.get("scheme")
+        origin = f"{scheme or request.scheme}://{request.get_host()}"
+        known = request.__dict__["_origin"] = host, origin
     return known[1]
 
 

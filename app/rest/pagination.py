@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.core.paginator import InvalidPage
+from django.core.paginator import InvalidPage, Page
 from django.core.paginator import Paginator as DjangoPaginator
 from rest_framework import pagination as drf
 from rest_framework.exceptions import NotFound, ValidationError
@@ -66,41 +66,54 @@ class PageNumberPagination(drf.PageNumberPagination):
         if not page_size:
             return None
         paginator = self.django_paginator_class(queryset, page_size)
+        number = self._plain_number()
         if type(paginator).count is DjangoPaginator.count:
-            if hasattr(queryset, "look_ahead"):
-                self._look_ahead(queryset, page_size)
+            if number is not None and hasattr(queryset, "look_ahead"):
+                start = (number - 1) * page_size
+                queryset.look_ahead(start, start + page_size)
             paginator.count = await acount(queryset)
-        page_number = self.get_page_number(request, paginator)
-        try:
-            self.page = paginator.page(page_number)
-        except InvalidPage as exc:
-            message = self.invalid_page_message.format(page_number=page_number, message=str(exc))
-            raise NotFound(message) from exc
+        if number and type(paginator) is DjangoPaginator and number <= paginator.num_pages:
+            start, size = (number - 1) * paginator.per_page, paginator.per_page
+            part = queryset[start : min(start + size, paginator.count)]
+            self.page = Page(part, number, paginator)
+        else:
+            self.page = self._asked_page(request, paginator)
         if paginator.num_pages > 1 and self.template is not None:
             self.display_page_controls = True
         self.page.object_list = await as_list(self.page.object_list)
         return self.page.object_list
 
-    def _look_ahead(self, queryset: Any, page_size: int) -> None:
-        """Say which rows will be asked for, so that one query can count and fetch them."""
+    def _plain_number(self) -> int | None:
+        """The number that is asked for; None if it is for DRF to find out."""
+        if type(self).get_page_number is not drf.PageNumberPagination.get_page_number:
+            return None
         text = self.request.query_params.get(self.page_query_param) or "1"
         is_number = len(text) < 10 and text.isascii() and text.isdecimal()
-        if is_number and type(self).get_page_number is drf.PageNumberPagination.get_page_number:
-            start = (int(text) - 1) * page_size
-            queryset.look_ahead(start, start + page_size)
+        return int(text) if is_number and text not in self.last_page_strings else None
+
+    def _asked_page(self, request: Any, paginator: Any) -> Any:
+        page_number = self.get_page_number(request, paginator)
+        try:
+            return paginator.page(page_number)
+        except InvalidPage as exc:
+            message = self.invalid_page_message.format(page_number=page_number, message=str(exc))
+            raise NotFound(message) from exc
 
     def get_paginated_response(self, data: Any) -> Response:
         return _response(self, data, count=self.page.paginator.count)
 
     def get_next_link(self) -> str | None:
-        if not self.page.has_next():
+        page = self.page
+        if not page.has_next():
             return None
-        return link(self.request, self.page_query_param, self.page.next_page_number())
+        number = page.number + 1 if type(page) is Page else page.next_page_number()
+        return link(self.request, self.page_query_param, number)
 
     def get_previous_link(self) -> str | None:
-        if not self.page.has_previous():
+        page = self.page
+        if not page.has_previous():
             return None
-        number = self.page.previous_page_number()
+        number = page.number - 1 if type(page) is Page else page.previous_page_number()
         return link(self.request, self.page_query_param, None if number == 1 else number)
 
 

@@ -83,13 +83,10 @@ class JSONRenderer(drf.JSONRenderer):
         """Whether it is to write UTF-8 without spaces, and nothing that is no JSON."""
         if self.ensure_ascii or not (self.compact and self.strict):
             return False
-        return not self._is_indented(accepted_media_type, renderer_context)
-
-    def _is_indented(self, accepted_media_type: str | None, renderer_context: Any) -> bool:
         is_plain = accepted_media_type == self.media_type and "indent" not in renderer_context
         if is_plain and type(self).get_indent is drf.JSONRenderer.get_indent:
-            return False
-        return self.get_indent(accepted_media_type, renderer_context) is not None
+            return True
+        return self.get_indent(accepted_media_type, renderer_context) is None
 
     def _render_as_drf(self, data: Any, *args: Any) -> bytes:
         try:

@@ -111,10 +111,11 @@ class MemoryStore:
 
         Returns whether it was counted, and the times that count now.
         """
-        return self.count(key, limit, duration, now)
+        allowed, number, oldest = self.count(key, limit, duration, now)
+        return allowed, Times(number, oldest)
 
-    def count(self, key: str, limit: int, duration: float, now: float) -> tuple[bool, "Times"]:
-        """`hit`, which here waits for nothing."""
+    def count(self, key: str, limit: int, duration: float, now: float) -> tuple[bool, int, float]:
+        """`hit`, which here waits for nothing: how many times count now, and the oldest."""
         histories = self.histories
         history = histories.pop(key, None) or History()
         times, over = history.times, now - duration
@@ -126,7 +127,8 @@ class MemoryStore:
         histories[key] = history  # moved to the end: the oldest key is the first to go
         if len(histories) > self.capacity:
             del histories[next(iter(histories))]
-        return allowed, Times(history.count, history.oldest(now))
+        first = history.first
+        return allowed, history.count, times[first] if first < len(times) else now
 
     def clear(self) -> None:
         self.histories.clear()
@@ -239,12 +241,24 @@ class SimpleRateThrottle(drf.SimpleRateThrottle):
 
     timer = staticmethod(time.time)
     key: str | None = None
-    history: Sequence[float]
+    _history: Sequence[float] | None = None
+    _number, _oldest = 0, 0.0
 
     def __init__(self) -> None:
         if not getattr(self, "rate", None):
             self.rate = self.get_rate()
         self.num_requests, self.duration = self.parse_rate(self.rate)
+
+    @property
+    def history(self) -> Sequence[float]:
+        """The times that count now, the oldest at the end."""
+        if self._history is None:
+            self._history = Times(self._number, self._oldest)
+        return self._history
+
+    @history.setter
+    def history(self, value: Sequence[float]) -> None:
+        self._history = value
 
     def parse_rate(self, rate: str | None) -> Any:
         return _parse_rate(rate)
@@ -263,7 +277,8 @@ class SimpleRateThrottle(drf.SimpleRateThrottle):
             return True
         self.now = now = self.timer()
         if self.cache is _cache_of_drf and not setting("CACHE_URL"):
-            allowed, self.history = store.count(key, self.num_requests, self.duration, now)
+            limit, duration = self.num_requests, self.duration
+            allowed, self._number, self._oldest = store.count(key, limit, duration, now)
             return allowed
         return None
 
@@ -280,10 +295,10 @@ class SimpleRateThrottle(drf.SimpleRateThrottle):
         """The values of RateLimit-Policy and RateLimit, once a request was counted."""
         if self.key is None:
             return None
-        limit, duration, history = self.num_requests, self.duration, self.history
+        limit, duration, history = self.num_requests, self.duration, self._history
         name, policy = _policy(self.scope or type(self).__name__, limit, duration)
-        if type(history) is Times:
-            count, oldest = history.number, history.oldest
+        if history is None:
+            count, oldest = self._number, self._oldest
         else:
             count = len(history)
             oldest = history[-1] if count else self.now

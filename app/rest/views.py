@@ -5,10 +5,11 @@ permissions, throttles), the handler, handle_exception, finalize_response. Hooks
 coroutines under DRF's names; those that only compute (get_*, finalize_response) stay plain.
 """
 
+from collections.abc import Awaitable
 from typing import Any
 
 from adrf.views import APIView as AdrfAPIView
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
@@ -75,11 +76,6 @@ def _allow_of(view: Any) -> str:
     return known
 
 
-def _rate_limit(throttle: Any) -> tuple[str, str] | None:
-    tell = getattr(throttle, "rate_limit", None)
-    return None if tell is None else tell()
-
-
 if api_settings.DEFAULT_METADATA_CLASS is DRFSimpleMetadata:
     _metadata_class: Any = SimpleMetadata
 else:
@@ -128,9 +124,17 @@ class APIView(AdrfAPIView):
             parser_context=self.get_parser_context(request),
         )
 
-    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    @markcoroutinefunction
+    def dispatch(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> Awaitable[HttpResponseBase]:
         if type(request) is ASGIRequest and shortcuts.are_on():
-            return await pipelines.dispatch(self, pipelines.ways_of(self), request, args, kwargs)
+            return pipelines.dispatch(self, pipelines.ways_of(self), request, args, kwargs)
+        return self._dispatch_by_steps(request, *args, **kwargs)
+
+    async def _dispatch_by_steps(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
         self.args = args
         self.kwargs = kwargs
         if isinstance(request, ASGIRequest) and not pipelines.ways_of(self).initializes:
@@ -246,7 +250,8 @@ class APIView(AdrfAPIView):
                 allowed = await call(throttle, "allow_request", request, self)
             if not allowed:
                 refused.append(await call(throttle, "wait"))
-            limit = _rate_limit(throttle)
+            tell = getattr(throttle, "rate_limit", None)
+            limit = None if tell is None else tell()
             if limit is not None:
                 limits.append(limit)
         if len(limits) == 1:
