@@ -23,13 +23,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from asgiref.sync import (
-    SyncToAsync,
-    ThreadSensitiveContext,
-    iscoroutinefunction,
-    markcoroutinefunction,
-    sync_to_async,
-)
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, iscoroutinefunction, sync_to_async
 from django.conf import settings
 from django.core import signals
 from django.core.cache import caches, close_caches
@@ -157,15 +151,10 @@ class ASGIHandler(DjangoASGIHandler):
 
     # Serving
 
-    @markcoroutinefunction
-    def __call__(  # type: ignore[override]
-        self, scope: dict[str, Any], receive: Receive, send: Send
-    ) -> Awaitable[None]:
-        serve = self._serve if scope["type"] == "http" else self._serve_otherwise
-        return serve(scope, receive, send)
-
-    async def _serve_otherwise(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         elif scope["type"] == "websocket":
             await receive()

@@ -5,11 +5,10 @@ permissions, throttles), the handler, handle_exception, finalize_response. Hooks
 coroutines under DRF's names; those that only compute (get_*, finalize_response) stay plain.
 """
 
-from collections.abc import Awaitable
 from typing import Any
 
 from adrf.views import APIView as AdrfAPIView
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
@@ -124,17 +123,9 @@ class APIView(AdrfAPIView):
             parser_context=self.get_parser_context(request),
         )
 
-    @markcoroutinefunction
-    def dispatch(
-        self, request: HttpRequest, *args: Any, **kwargs: Any
-    ) -> Awaitable[HttpResponseBase]:
+    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if type(request) is ASGIRequest and shortcuts.are_on():
-            return pipelines.dispatch(self, pipelines.ways_of(self), request, args, kwargs)
-        return self._dispatch_by_steps(request, *args, **kwargs)
-
-    async def _dispatch_by_steps(
-        self, request: HttpRequest, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+            return await pipelines.dispatch(self, pipelines.ways_of(self), request, args, kwargs)
         self.args = args
         self.kwargs = kwargs
         if isinstance(request, ASGIRequest) and not pipelines.ways_of(self).initializes:
