@@ -86,6 +86,16 @@ class Head:
             elif name == b"transfer-encoding" and not has_length:
                 self.length = -1
 
+    def of_length(self, length: bytes) -> "Head":
+        """The same headers, and a Content-Length."""
+        head = object.__new__(Head)
+        head.length = _number_of(length)
+        head.meta = self.meta.copy()
+        head.meta["CONTENT_LENGTH"] = length.decode("latin1")
+        head.content_type, head.content_params = self.content_type, self.content_params
+        head.codec = self.codec
+        return head
+
     def _read_content_type(self) -> None:
         """Django's, for any header: what can't be read is refused when the body is."""
         whole = self.content_type
@@ -111,12 +121,25 @@ def head_of(headers: Headers) -> Head:
     try:
         return _heads[key]
     except KeyError:
-        head = Head(key)
+        pass
     except TypeError:  # a test's, of lists
         return Head(key)
-    # Of a body each says something else.
-    if not head.length and sum(len(name) + len(value) for name, value in key) <= LONGEST:
-        if len(_heads) >= MOST_HEADS:
-            del _heads[next(iter(_heads))]
-        _heads[key] = head
+    # Of a body each says another length.
+    lengths = [value for name, value in key if name == b"content-length"]
+    if not lengths:
+        return _kept(key)
+    head = None
+    if len(lengths) == 1:
+        head = _kept(tuple([pair for pair in key if pair[0] != b"content-length"]))
+    return Head(key) if head is None or head.length else head.of_length(lengths[0])
+
+
+def _kept(key: tuple[tuple[bytes, bytes], ...]) -> Head:
+    head = _heads.get(key)
+    if head is None:
+        head = Head(key)
+        if not head.length and sum(len(name) + len(value) for name, value in key) <= LONGEST:
+            if len(_heads) >= MOST_HEADS:
+                del _heads[next(iter(_heads))]
+            _heads[key] = head
     return head

@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from django.utils.http import http_date, parse_http_date_safe
@@ -51,6 +52,11 @@ Tags = tuple[EntityTag, ...] | Literal["*"]
 
 def parse_tags(value: str, header: str) -> Tags:
     """Raises ValidationError that names `header`."""
+    return (_parse_once if len(value) <= LONGEST else _parse)(value, header)
+
+
+def _parse(value: str, header: str) -> Tags:
+    """Raises ValidationError that names `header`."""
     if value.strip(" \t") == ANY:
         return ANY
     tags, place = [], 0
@@ -64,6 +70,12 @@ def parse_tags(value: str, header: str) -> Tags:
     if not tags:
         raise ValidationError({header: [_EXPECTED]})
     return tuple(tags)
+
+
+LONGEST = 256
+"""A longer header is read anew each time: what strangers send shall not fill the memory."""
+
+_parse_once = lru_cache(maxsize=1024)(_parse)
 
 
 class Outcome(enum.Enum):

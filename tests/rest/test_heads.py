@@ -44,7 +44,8 @@ def test_what_a_request_does_to_its_headers_stays_with_it() -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        [*PLAIN, (b"content-length", b"2")],
+        [*PLAIN, (b"content-length", b"2"), (b"content-length", b"3")],
+        [*PLAIN, (b"content-length", b"2"), (b"transfer-encoding", b"chunked")],
         [*PLAIN, (b"transfer-encoding", b"chunked")],
         [*PLAIN, (b"x", b"a" * heads.LONGEST)],
     ],
@@ -52,6 +53,24 @@ def test_what_a_request_does_to_its_headers_stays_with_it() -> None:
 def test_heads_of_bodies_and_large_ones_are_not_kept(headers: Any) -> None:
     assert head_of(headers) is not head_of(headers)
     assert not heads._heads
+
+
+@given(st.lists(st.sampled_from([b"0", b"2", b"007", b"-1", b"", b"x", b"9" * 30])))
+def test_lengths_are_read_for_each(lengths: list[bytes]) -> None:
+    typed = [*PLAIN, (b"content-type", b"text/csv; charset=latin1")]
+    for length in lengths:
+        given = [*typed, (b"content-length", length)]
+        known, anew = head_of(given), Head(given)
+        for name in Head.__slots__:
+            assert getattr(known, name) == getattr(anew, name), (name, length)
+    assert head_of(typed).length == 0
+    assert "CONTENT_LENGTH" not in head_of(typed).meta
+
+
+def test_heads_of_bodies_are_kept_without_their_length() -> None:
+    for number in range(10):
+        head_of([*PLAIN, (b"content-length", b"%d" % number)])
+    assert list(heads._heads) == [tuple(PLAIN)]
 
 
 def test_kept_heads_are_bounded_and_the_oldest_goes_first() -> None:
