@@ -65,16 +65,24 @@ _defaults = _Defaults()
 class Cycle(RequestResponseCycle):
     """`_head`: that of the answer, until its body comes. `on_disconnect`: called once the client
     has left, for who asked to be told (`app.rest.departures`). `on_begin`: likewise, before the
-    first of the answer is sent (`app.rest.shedding`).
+    first of the answer is sent (`app.rest.shedding`). `task`: what runs it, which the server knows
+    in `tasks` until it ends.
     """
 
     _head: Any = None
+    task: Any = None
+    tasks: set[Any]
     on_disconnect: Callable[[], None] | None = None
     on_begin: Callable[[], None] | None = None
 
     async def run_asgi(self, app: Any) -> None:
         counts.coming -= 1
-        await super().run_asgi(app)
+        try:
+            await super().run_asgi(app)
+        finally:
+            # Called when it is done, that would be a turn of the loop for each request.
+            self.tasks.discard(self.task)
+            self.task = None
 
     async def send(self, message: Any) -> None:
         head = self._head
@@ -218,6 +226,7 @@ class GetCycle(Cycle):
     message_event: Any = _WholeRequest()
 
     def __init__(self, protocol: Any, scope: Any) -> None:
+        self.tasks = protocol.tasks
         self.scope = scope
         self.transport = protocol.transport
         self.flow = protocol.flow

@@ -20,6 +20,7 @@ refusals cost is what the others lack. One that came whole and by itself is not 
 Nor is a GET whose headers are known from one before (`app.ops.known_heads`).
 """
 
+import contextvars
 import json
 import re
 from asyncio import Transport
@@ -85,7 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unclaimed = 0
         self._idle_since = 0.0
         self._is_between = True
-        self._knows_heads = self.limit_concurrency is None and not self.config.reset_contextvars
+        self._knows_heads = self.limit_concurrency is None
         self._set_clock()
 
     def data_received(self, data: bytes) -> None:
@@ -137,10 +138,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if not counts.are_full():
             scope[LET_IN] = True
         self.cycle = cycle = GetCycle(self, scope)
-        counts.coming += 1
-        task = self.loop.create_task(cycle.run_asgi(self.app))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+        self._run(cycle, self.app)
 
     def _wait_for_the_rest(self) -> None:
         if self._closing is not None:
@@ -192,10 +190,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         cycle.__class__ = Cycle  # of uvicorn's own
-        counts.coming += 1
+        cycle.tasks = self.tasks
         if self._is_let_in:
             cycle.scope[LET_IN] = True
-        super()._start_asgi_task(cycle, app)
+        self._run(cycle, app)
+
+    def _run(self, cycle: Any, app: Any) -> None:
+        counts.coming += 1
+        context = contextvars.Context() if self.config.reset_contextvars else None
+        cycle.task = task = self.loop.create_task(cycle.run_asgi(app), context=context)
+        self.tasks.add(task)
 
     def on_body(self, body: bytes) -> None:
         self._unclaimed = 0
