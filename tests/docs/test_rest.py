@@ -33,6 +33,7 @@ def paths_of(module):
 
     return [
         path("count/", module.count),
+        path("partners/", module.partners),
         path("upload/", module.UploadView.as_view()),
         path("lines/", module.LinesView.as_view()),
     ]
@@ -47,6 +48,11 @@ async def add_container():
 async def test_snippets_of_the_rest_document_do_what_they_say(document, client, hops):
     await document.test_host_is_created_and_renamed()
     assert (await client.get("/count/")).json() == {"hosts": 1}
+    assert (await client.get("/partners/", HTTP_X_KEY="sesame")).json() == {
+        "who": "partner",
+        "by": "key",
+    }
+    assert (await client.get("/partners/", HTTP_X_KEY="none")).status_code == 403
     again = {"name": "B", "cpus": 2, "memory_bytes": 2**30}
     response = await client.post("/hosts/", again)
     assert response.json() == {"name": ["A host of this name exists. Choose another."]}
