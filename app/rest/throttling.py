@@ -127,8 +127,7 @@ class MemoryStore:
         histories[key] = history  # moved to the end: the oldest key is the first to go
         if len(histories) > self.capacity:
             del histories[next(iter(histories))]
-        first = history.first
-        return allowed, history.count, times[first] if first < len(times) else now
+        return allowed, history.count, history.oldest(now)
 
     def clear(self) -> None:
         self.histories.clear()
@@ -279,6 +278,7 @@ class SimpleRateThrottle(drf.SimpleRateThrottle):
         if self.cache is _cache_of_drf and not setting("CACHE_URL"):
             limit, duration = self.num_requests, self.duration
             allowed, self._number, self._oldest = store.count(key, limit, duration, now)
+            self._history = None  # of the request before, where a view keeps its throttle
             return allowed
         return None
 

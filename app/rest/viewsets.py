@@ -32,13 +32,12 @@ class ViewSetMixin(AdrfViewSetMixin):
 
         def view(request: Any, *args: Any, **kwargs: Any) -> Any:
             self: Any = made(**initkwargs)
-            attributes = self.__dict__
-            attributes["action_map"] = bound
+            self.action_map = bound
             for method, action in bound.items():
-                attributes[method] = getattr(self, action)
-            attributes["request"] = request
-            attributes["args"] = args
-            attributes["kwargs"] = kwargs
+                setattr(self, method, getattr(self, action))
+            self.request = request
+            self.args = args
+            self.kwargs = kwargs
             return self.dispatch(request, *args, **kwargs)
 
         update_wrapper(view, given)

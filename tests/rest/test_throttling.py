@@ -38,7 +38,20 @@ class Scoped(Throttled):
     throttle_scope = "reports"
 
 
-urlpatterns = [path("throttled/", Throttled.as_view()), path("scoped/", Scoped.as_view())]
+class Keeping(Throttled):
+    """Asks the same throttle each time."""
+
+    kept = FivePerMinute()
+
+    def get_throttles(self):
+        return [self.kept]
+
+
+urlpatterns = [
+    path("throttled/", Throttled.as_view()),
+    path("scoped/", Scoped.as_view()),
+    path("keeping/", Keeping.as_view()),
+]
 
 
 @pytest.fixture
@@ -69,6 +82,15 @@ async def test_requests_over_the_rate_are_refused_and_told_when_to_return(client
     assert response["RateLimit"] == '"anon";r=0;t=56'
     clock.now += 56
     assert (await client.get("/throttled/")).status_code == 200
+
+
+async def test_throttle_that_is_kept_tells_of_each_request(client, clock):
+    for _ in range(6):
+        refused = await client.get("/keeping/")
+    assert (refused.status_code, refused["Retry-After"]) == (429, "60")
+    clock.now += 61
+    for left in (4, 3):
+        assert (await client.get("/keeping/"))["RateLimit"] == f'"anon";r={left};t=60'
 
 
 async def test_requests_that_come_together_do_not_slip_through(client):
