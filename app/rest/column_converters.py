@@ -2,9 +2,11 @@
 step for all of them where they are as usual.
 
 orjson writes a moment in UTC as DRF does, a list of them in a seventh of the time that Python's
-`isoformat` takes.
+`isoformat` takes. What PostgreSQL has written as text already is a few characters from DRF's, and
+takes a tenth of the time that reading it as a moment does.
 """
 
+import datetime
 from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
@@ -43,16 +45,82 @@ def each(convert: Convert | None) -> ConvertColumn:
 
 def _moments(convert: Any) -> ConvertColumn:
     def convert_column(column: Column, load: Load | None, utc: bool) -> Column:
+        if load is not None:
+            if utc:
+                return _by_known(_iso_texts, column)
+            column = load(column)
         known = [value for value in column if value is not None]
         texts = _in_utc(known) if utc else None
         if texts is None:
             return _converted(column, convert)
-        if len(known) == len(column):
-            return texts
-        rest = iter(texts)
-        return [None if value is None else next(rest) for value in column]
+        return texts if len(known) == len(column) else _by_known(lambda _: texts, column)
 
     return convert_column
+
+
+def _by_known(convert: Callable[[Column], Column], column: Column) -> Column:
+    """The column, with what is not None in it converted together."""
+    if None not in column:
+        return convert(column)
+    rest = iter(convert([value for value in column if value is not None]))
+    return [None if value is None else next(rest) for value in column]
+
+
+class OddMomentError(ValueError):
+    """A text is no moment of the years 1 to 9999 in UTC, as PostgreSQL writes it by default."""
+
+
+_SHORT, _LONG = len("2026-01-01 00:00:00+00"), len("2026-01-01 00:00:00.000000+00")
+
+
+def _iso_texts(texts: Column) -> Column:
+    """What DRF writes of moments that PostgreSQL wrote. Raises OddMomentError."""
+    if not texts:
+        return []
+    joined, count = ",".join(texts), len(texts)
+    if not _are_moments(joined, count, _SHORT):
+        joined = ",".join([one if len(one) == _LONG else _padded(one) for one in texts])
+        if not _are_moments(joined, count, _LONG):
+            raise OddMomentError(joined)
+        joined = joined.replace(".000000", "")
+    iso = f"{joined.replace(' ', 'T')},".replace("+00,", "Z,")
+    return iso[:-1].split(",")
+
+
+def _are_moments(joined: str, count: int, length: int) -> bool:
+    """Whether these are so many texts of a length, with a year of four digits, and in UTC."""
+    step = length + 1
+    return (
+        len(joined) == count * step - 1
+        and joined[length::step] == "," * (count - 1)
+        and joined[4::step] == "-" * count
+        and joined[10::step] == " " * count
+        and joined[length - 3 :: step] == "+" * count
+        and joined[length - 2 :: step] == joined[length - 1 :: step] == "0" * count
+    )
+
+
+def _padded(text: str) -> str:
+    """With six digits of a second, of which PostgreSQL leaves out the zeros at the end."""
+    if len(text) == _SHORT:
+        return f"{text[:19]}.000000{text[19:]}"
+    if _SHORT < len(text) < _LONG and text[19] == ".":
+        return f"{text[:-3]:0<26}{text[-3:]}"
+    raise OddMomentError(text)
+
+
+def python_text(text: str) -> str:
+    """What `str()` makes of a moment that PostgreSQL wrote. Raises OddMomentError."""
+    return f"{_iso_texts([text])[0].replace('T', ' ')[:-1]}+00:00"
+
+
+def read_moments(texts: Column) -> Column:
+    """Moments in UTC of what PostgreSQL wrote. Raises OddMomentError."""
+    return _by_known(lambda known: [_moment(text) for text in _iso_texts(known)], texts)
+
+
+def _moment(iso: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(iso[:-1]).replace(tzinfo=datetime.UTC)
 
 
 def _in_utc(moments: Column) -> list[str] | None:
@@ -81,4 +149,13 @@ def _texts_by_name(convert: Any) -> ConvertColumn:
 
 _TEXT = {str}
 
-__all__ = ["Column", "ConvertColumn", "Load", "column_converter", "each"]
+__all__ = [
+    "Column",
+    "ConvertColumn",
+    "Load",
+    "OddMomentError",
+    "column_converter",
+    "each",
+    "python_text",
+    "read_moments",
+]

@@ -10,7 +10,8 @@ A row holds a column for each field, in the serializer's order; in the place of 
 foreign key, then the object's own columns. What two fields show is there once.
 
 One row is written out value by value. Of many, a column of moments or of JSON is converted as a
-whole (`column_converters`), and JSON may come as the text that the server sent.
+whole (`column_converters`), and both may come as texts: JSON as the server sent it, moments as
+PostgreSQL writes them.
 
 Where the output is to be JSON, and nobody else will look at it, moments in UTC and the like are
 left to orjson (`written`). What it would write otherwise than DRF is looked for row by row (an odd
@@ -23,6 +24,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import JSONField, Model
 from django.db.models import fields as columns
@@ -34,7 +36,13 @@ from rest_framework import serializers as drf_serializers
 from rest_framework.relations import PrimaryKeyRelatedField
 
 from app.rest import compilation
-from app.rest.column_converters import ConvertColumn, Load, column_converter, each
+from app.rest.column_converters import (
+    ConvertColumn,
+    Load,
+    column_converter,
+    each,
+    read_moments,
+)
 from app.rest.compilation import Convert
 from app.rest.computed_fields import Computed, computed
 from app.rest.time_zones import current_time_zone
@@ -55,12 +63,13 @@ Write = Callable[[Sequence[Any], Collection[int], Load | None], list[dict[str, A
 
 @dataclass(frozen=True)
 class Record:
-    """`paths`: the columns to select, in Django's spelling. `texts`: the places of those that may
-    come as JSON.
+    """`paths`: the columns to select, in Django's spelling. `texts` and `moments`: the places of
+    those that may come as JSON, and of moments that may come as texts.
     """
 
     paths: tuple[str, ...]
     texts: frozenset[int]
+    moments: frozenset[int]
     of_row: Callable[[Sequence[Any]], dict[str, Any]]
     of_rows: Represent
     of_longer_rows: Represent
@@ -79,7 +88,7 @@ class Record:
         self, rows: Sequence[Any], texts: Collection[int] = (), load: Load | None = None
     ) -> list[dict[str, Any]]:
         """The output of rows, which may all hold one value more than `paths`. The columns at
-        `texts` are JSON, which `load` reads. Raises as `represent_one`.
+        `texts` are JSON, which `load` reads, and moments as texts. Raises as `represent_one`.
         """
         is_longer = bool(rows) and len(rows[0]) > len(self.paths)
         return (self.of_longer_rows if is_longer else self.of_rows)(rows, texts, load)
@@ -115,6 +124,7 @@ def _make_record(cls: Any) -> Record | None:
     record = Record(
         tuple(of_one.places),
         frozenset(of_many.texts),
+        frozenset(of_many.moments - of_many.taken),
         of_one.function_of_row(one),
         of_many.function_of_rows(many),
         of_many.function_of_rows(many, "one_more"),
@@ -146,9 +156,15 @@ class _Layout:
         #: Where each comes from, of a row, and how it may come as JSON.
         self.columns: list[tuple[str, str, ConvertColumn]] = []
         self.texts: set[int] = set()
+        #: Columns of moments that are converted as a whole, and all that are looked at otherwise.
+        self.moments: set[int] = set()
+        self.taken: set[int] = set()
         self.is_computed = False
-        self.known: dict[str, Any] = {"UTC": datetime.UTC, "is_utc": is_utc_now}
-        self.before = ""
+        self.known: dict[str, Any] = {
+            "UTC": datetime.UTC,
+            "is_utc": is_utc_now,
+            "read_moments": read_moments,
+        }
 
     def read(self, serializer: Any, model: Any, prefix: str) -> str | None:
         """The expression that makes the output of one object; None when only DRF's code can."""
@@ -177,7 +193,9 @@ class _Layout:
             return None
         path, below = prefix + key.attname, f"{prefix}{key.name}__"
         self.aliases[below + key.target_field.attname] = path  # to Django, too, it is that column
-        value = f"v{self._select(path)}"
+        place = self._select(path)
+        self.taken.add(place)
+        value = f"v{place}"
         inner = self.read(field, key.related_model, below)
         return None if inner is None else f"(None if {value} is None else {inner})"
 
@@ -192,7 +210,11 @@ class _Layout:
         if of_column is not None:
             if is_json:
                 self.texts.add(place)
-            return self._column(f"row[{place}]", f"load if {place} in texts else None", of_column)
+            elif _is_plain_moment(step.column):
+                self.moments.add(place)
+            load = "load" if is_json else "read_moments"
+            return self._column(f"row[{place}]", f"{load} if {place} in texts else None", of_column)
+        self.taken.add(place)
         return self._converted(f"v{place}", step.convert)
 
     def _column(self, taken: str, load: str, convert: ConvertColumn) -> str:
@@ -207,6 +229,7 @@ class _Layout:
         name = f"read_{len(self.known)}"
         self.known[name] = found.read
         places = [self._select(prefix + column) for column in found.columns]
+        self.taken.update(places)
         return self._called(name, places)
 
     def _called(self, name: str, places: list[int]) -> str:
@@ -248,9 +271,7 @@ class _Layout:
             one, all_of_them = f"({', '.join(items)},)", f"zip({', '.join(sources)})"
         made = self._made(f"{shown} for {one} in {all_of_them}")
         return self._compile(
-            "def represent(rows, texts, load):\n"
-            "    utc = is_utc()\n"
-            f"{self.before}{''.join(lines)}    {made}\n"
+            f"def represent(rows, texts, load):\n    utc = is_utc()\n{''.join(lines)}    {made}\n"
         )
 
     def _made(self, rows: str) -> str:
@@ -280,8 +301,6 @@ class _WrittenLayout(_Layout):
         kind = kind_of(step.convert, step.column)
         if kind is Kind.UNKNOWN:
             return None
-        if kind is Kind.MOMENT:
-            self.before = "    if not utc:\n        return None\n"
         if kind in GUARDS:
             self.guards[f"({value} is None or {GUARDS[kind].format(value)})"] = None
         if kind in AS_IT_IS:
@@ -313,6 +332,20 @@ def _is_plain(model: Any) -> bool:
         and not (pre_init.has_listeners(model) or post_init.has_listeners(model))
         and all(cls in (Model, object) or "__init__" not in vars(cls) for cls in model.__mro__)
     )
+
+
+def _is_plain_moment(column: Any) -> bool:
+    """Whether a column is PostgreSQL's `timestamptz`, and nothing but the driver reads it."""
+    cls = type(column)
+    return (
+        isinstance(column, columns.DateTimeField)
+        and settings.USE_TZ
+        and not hasattr(column, "from_db_value")
+        and all(getattr(cls, name) is getattr(columns.DateTimeField, name) for name in _READING)
+    )
+
+
+_READING = ("db_type", "get_db_converters", "select_format")
 
 
 def _foreign_key(field: Any, model: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Subquery
 
+from app.rest.column_converters import python_text
 from app.rest.narrow_filters import OffLaneError, check_value
 
 
@@ -58,11 +59,16 @@ class Shelf:
             self.expected = start, stop
 
     def position_of(self, row: Any, name: str) -> Any:
-        """The value of a column in a row, for a cursor."""
-        place = self.lane.places.get(name)
-        if place is None or place in self.lane.texts:
+        """The value of a column in a row, for a cursor. Raises OffLaneError, OddMomentError."""
+        lane, place = self.lane, self.lane.places.get(name)
+        if place is None:
             raise OffLaneError
-        return row[place]
+        value = row[place]
+        if place not in lane.texts or value is None:
+            return value
+        if place not in lane.moments:
+            raise OffLaneError
+        return python_text(value)
 
     async def acount(self) -> int:
         if self.expected is not None and self.expected[0] >= 0:
@@ -122,10 +128,10 @@ class Shelf:
                 raise OffLaneError
             queryset = queryset.filter(**{name: queryset.marker(f"c{place}", column)})
         marker = self.lane.queryset.marker
-        paths = self.lane.record.paths
+        paths = self.lane.selected()
         if with_count:
             queryset = queryset.annotate(**{_COUNT: CountOfAll(_counted(self._filtered()))})
-            paths = (*paths, _COUNT)
+            paths.append(_COUNT)
         queryset = queryset.values_list(*paths)
         return self.lane.rows_of(queryset.plan(limit=marker("limit"), offset=marker("offset")))
 

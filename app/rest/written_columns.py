@@ -22,8 +22,6 @@ class Kind(Enum):
     """The values are written as they are."""
     FLOAT = auto()
     """So they are, but for odd ones."""
-    MOMENT = auto()
-    """So they are in UTC."""
     CONVERTED = auto()
     """What their converter makes is written as it is, or not at all."""
     TEXTS = auto()
@@ -34,13 +32,10 @@ class Kind(Enum):
 
 
 #: Kinds whose values need no converter.
-AS_IT_IS = {Kind.PLAIN, Kind.FLOAT, Kind.MOMENT}
+AS_IT_IS = {Kind.PLAIN, Kind.FLOAT}
 
 #: What must hold of a value that is not None.
-GUARDS = {
-    Kind.FLOAT: "1e-4 <= {0} < 1e16 or {0} == 0 or is_plain_float({0})",
-    Kind.MOMENT: "{0}.tzinfo is UTC",
-}
+GUARDS = {Kind.FLOAT: "1e-4 <= {0} < 1e16 or {0} == 0 or is_plain_float({0})"}
 
 
 def is_plain_float(value: float) -> bool:
@@ -81,7 +76,7 @@ def kind_of(convert: Convert | None, column: Any) -> Kind:
     if convert is None:
         return _kind_of_values(column)
     if getattr(convert, "is_iso_datetime", False):
-        return Kind.MOMENT if isinstance(column, columns.DateTimeField) else Kind.UNKNOWN
+        return Kind.CONVERTED if isinstance(column, columns.DateTimeField) else Kind.UNKNOWN
     return Kind.CONVERTED if convert in (str, int) else _kind_of_field(convert, column)
 
 

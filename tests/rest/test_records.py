@@ -14,6 +14,7 @@ from rest_framework.renderers import JSONRenderer as DRFJSONRenderer
 from app.db.codecs import load_json_column
 from app.fleet.models import Container, Host
 from app.rest import serializers
+from app.rest.column_converters import OddMomentError, read_moments
 from app.rest.records import record_of
 from app.rest.renderers import write_page
 
@@ -94,6 +95,25 @@ def typed(value):
     return (type(value), repr(value))
 
 
+def as_postgresql_writes(moment):
+    """By default, with a session in UTC."""
+    if moment is None:
+        return None
+    whole, point, fraction = str(moment.astimezone(UTC).replace(tzinfo=None)).partition(".")
+    return f"{whole}{point}{fraction.rstrip('0')}+00"
+
+
+def as_sent(record, rows):
+    """The rows with JSON and moments as the texts that the server sends."""
+    sent = [list(row) for row in rows]
+    for row in sent:
+        for place in record.texts:
+            row[place] = None if row[place] is None else json.dumps(row[place])
+        for place in record.moments:
+            row[place] = as_postgresql_writes(row[place])
+    return sent
+
+
 def rows_of(objects, paths, *more):
     get = [attrgetter(path.replace("__", ".")) for path in paths]
     return [[one(instance) for one in get] + [*more] for instance in objects]
@@ -109,10 +129,8 @@ def rows_of(objects, paths, *more):
 def test_rows_are_written_out_as_drf_does(objects, zone, is_longer):
     record = record_of(WholeSerializer)
     rows = rows_of(objects, record.paths, *([3] if is_longer else []))
-    as_sent = [list(row) for row in rows]
-    for row in as_sent:
-        for place in record.texts:
-            row[place] = None if row[place] is None else json.dumps(row[place])
+    texts = record.texts | record.moments
+    sent = as_sent(record, rows)
     with timezone.override(zone):
         try:
             expected = [typed(WholeSerializer(instance).data) for instance in objects]
@@ -122,7 +140,7 @@ def test_rows_are_written_out_as_drf_does(objects, zone, is_longer):
             return
         assert [typed(row) for row in record.represent(rows)] == expected
         assert [typed(record.represent_one(row)) for row in rows] == expected
-        found = record.represent(as_sent, record.texts, load_json_column)
+        found = record.represent(sent, texts, load_json_column)
     assert [typed(row) for row in found] == expected
     assert [list(row) for row in found] == [list(WholeSerializer.Meta.fields)] * len(objects)
 
@@ -133,13 +151,18 @@ def test_rows_are_written_out_as_drf_does(objects, zone, is_longer):
     objects_with(in_utc, texts) | objects_with(moments, mixed),
     st.sampled_from(["UTC", "UTC", "Asia/Kolkata"]),
     st.booleans(),
+    st.booleans(),
 )
-def test_rows_left_to_orjson_are_written_as_drf_does(objects, zone, is_longer):
+def test_rows_left_to_orjson_are_written_as_drf_does(objects, zone, is_longer, are_sent):
     record = record_of(WholeSerializer)
     rows = rows_of(objects, record.paths, *([3] if is_longer else []))
+    if are_sent:
+        sent = as_sent(record, rows), record.texts | record.moments, load_json_column
+    else:
+        sent = (rows,)
     with timezone.override(zone):
         try:
-            written = record.written(rows)
+            written = record.written(*sent)
             body = None if written is None else write_page({"results": written})
         except (TypeError, ValueError, AttributeError, OverflowError):
             return  # then they are represented
@@ -179,8 +202,6 @@ def test_usual_rows_are_left_to_orjson(cpus):
         ("host__cpus", -1e300),
         ("host__cpus", math.inf),
         ("host__cpus", math.nan),
-        ("last_seen_at", INFINITY),
-        ("last_seen_at", START.astimezone(FAR)),
         ("labels", [1e-05]),
         ("labels", [math.inf]),
         ("labels", [2**64]),
@@ -197,15 +218,34 @@ def test_row_with_an_odd_value_is_not_left_to_orjson(name, value):
     assert written is None
 
 
-def test_rows_are_not_left_to_orjson_in_another_time_zone():
+@pytest.mark.parametrize("moment", [START, START.astimezone(FAR), INFINITY])
+def test_moments_are_written_in_any_time_zone(moment):
     record = record_of(WholeSerializer)
-    rows = rows_of([usual_object()], record.paths)
-    assert record.written(rows) is not None
-    with timezone.override("Asia/Kolkata"):
-        assert record.written(rows) is None
-        assert record_of(FormattedSerializer).written([(1, START)]) == [
-            {"id": 1, "started_at": "01.01.2026 05:30"}
-        ]
+    one = usual_object(last_seen_at=moment)
+    for zone in ("UTC", "Asia/Kolkata"):
+        with timezone.override(zone):
+            written = record.written(rows_of([one], record.paths))
+            assert written == [WholeSerializer(one).data]
+
+
+def test_moments_that_are_looked_at_otherwise_come_as_moments():
+    record = record_of(WholeSerializer)
+    names = {record.paths[place] for place in record.moments}
+    assert names == {"host__created_at", "host__last_seen_at", "last_seen_at"}  # no `started_at`
+
+
+@pytest.mark.parametrize("text", [
+    "infinity", "-infinity", "10000-01-01 00:00:00+00", "10000-01-01 00:00:00.12345+00",
+    "0044-03-15 00:00:00+00 BC", "0044-03-15 00:00:00.123+00 BC", "0044-03-15 00:00:00.5+00 BC",
+    "2026-01-01 05:30:00+05:30", "2026-01-01 01:00:00+01", "2026-01-01 00:00:00", "2026-01-01",
+    "2026-01-01 00:00:00.123456", "01.01.2026 00:00:00 UTC", "Thu Jan 01 00:00:00 2026 UTC", "",
+    "2026-01-01 00:00:00+00,2026-01-01 00:00:00+00", "2026-01-01 00:00:00.000000,00",
+])  # fmt: skip
+def test_texts_that_are_no_usual_moments_are_refused(text):
+    usual = ["2026-01-01 00:00:00+00", "2026-01-01 00:00:00.00001+00"]
+    for column in ([text], [text, usual[0]], [*usual, text], [None, text]):
+        with pytest.raises(OddMomentError):
+            read_moments(column)
 
 
 def test_column_that_two_fields_show_is_selected_once():

@@ -33,7 +33,7 @@ CASES = [
     (columns.CharField(), drf.UUIDField(), "text", Kind.CONVERTED),
     (columns.IntegerField(), drf.CharField(), 12, Kind.CONVERTED),
     (columns.CharField(), drf.IntegerField(), "12", Kind.CONVERTED),
-    (columns.DateTimeField(), drf.DateTimeField(), MOMENT, Kind.MOMENT),
+    (columns.DateTimeField(), drf.DateTimeField(), MOMENT, Kind.CONVERTED),
     (columns.DateTimeField(), drf.DateTimeField(format="%d.%m.%y"), MOMENT, Kind.CONVERTED),
     (columns.DateField(), drf.DateField(), DAY, Kind.CONVERTED),
     (columns.TimeField(), drf.TimeField(), datetime.time(1, 2, 3, 4), Kind.CONVERTED),

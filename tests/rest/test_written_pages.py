@@ -10,8 +10,9 @@ from django.urls import include, path
 from django.utils import timezone
 from rest_framework.renderers import JSONRenderer as DRFJSONRenderer
 
+from app import db
 from app.fleet.models import Container, Host
-from app.rest import serializers, viewsets
+from app.rest import lanes, serializers, viewsets
 from app.rest.handlers import ASGIHandler
 from app.rest.pagination import CursorPagination, LimitOffsetPagination, PageNumberPagination
 from app.rest.renderers import JSONRenderer
@@ -78,6 +79,25 @@ class CursorViewSet(ContainerViewSet):
     pagination_class = ByCursor
 
 
+class StartSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Container
+        fields = ["id", "started_at", "last_seen_at"]
+
+
+class StartedViewSet(PagedViewSet):
+    serializer_class = StartSerializer
+
+
+class ByStart(CursorPagination):
+    page_size = 2
+    ordering = "started_at"
+
+
+class ByStartViewSet(StartedViewSet):
+    pagination_class = ByStart
+
+
 class WrappedViewSet(ContainerViewSet):
     pagination_class = Wrapped
 
@@ -138,7 +158,8 @@ LOOKED_AT = {
     "own": OwnRendererViewSet, "drf": DRFRendererViewSet, "indented": IndentedViewSet,
 }  # fmt: skip
 router = SimpleRouter()
-for name, viewset in {**WRITTEN, **LOOKED_AT}.items():
+OF_MOMENTS = {"started": StartedViewSet, "by-start": ByStartViewSet}
+for name, viewset in {**WRITTEN, **LOOKED_AT, **OF_MOMENTS}.items():
     router.register(name, viewset, name)
 urlpatterns = [path("", include(router.urls))]
 
@@ -256,7 +277,70 @@ async def test_page_in_another_time_zone_is_drfs(written):
         short, long = await ask("/paged/"), await ask("/paged/", **LONG)
     assert b"+05:30" in short.content
     assert short.content == long.content
-    assert not written
+    assert written == [short.content]
+
+
+MOMENTS = [
+    "2026-01-01 00:00:00+00", "2026-01-01 00:00:00.5+00", "2026-07-01 12:00:00.123456+05:30",
+    "0001-01-01 00:00:00.000001+00", "0987-06-05 04:03:02.1+00", "9999-12-31 23:59:59.999999+00",
+    "1969-12-31 23:59:59.999990+00", "1600-02-29 00:00:00.010203+00", None,
+]  # fmt: skip
+
+
+@pytest.fixture
+def new_lanes():
+    """Lanes that have not met an odd moment yet."""
+    for viewset in OF_MOMENTS.values():
+        if lanes.LANES in vars(viewset):
+            delattr(viewset, lanes.LANES)
+
+
+async def have_started(moments):
+    for number, moment in enumerate(moments):
+        await db.execute(
+            "UPDATE fleet_container SET started_at = %s::text::timestamptz WHERE name = %s",
+            moment,
+            f"c{number}",
+        )
+
+
+@pytest.mark.parametrize("part", [slice(0, 5), slice(4, 9), slice(0, 1), slice(8, 9)])
+async def test_moments_as_postgresql_writes_them_are_drfs(part, written, new_lanes):
+    await have_started(MOMENTS[part])
+    for address in ("/started/", "/started/?page=2", "/started/?page=3", "/by-start/"):
+        short, long = await ask(address), await ask(address, **LONG)
+        assert short.content == long.content
+    assert len(written) == 4
+
+
+async def test_page_by_the_moment_goes_on_where_it_ended(written, new_lanes):
+    await have_started(MOMENTS[:5])
+    for addresses in (["/by-start/"], ["/by-start/"]):
+        while addresses[-1]:
+            short, long = await ask(addresses[-1]), await ask(addresses[-1], **LONG)
+            assert short.content == long.content
+            addresses.append(short.json()["next"])
+        assert len(addresses) == 4
+    assert len(written) == 6
+
+
+@pytest.mark.parametrize("moment", ["infinity", "-infinity"])
+async def test_moment_of_no_year_is_drfs(moment, written, new_lanes):
+    await have_started([moment])
+    for _ in range(2):
+        short, long = await ask("/started/"), await ask("/started/", **LONG)
+        assert (short.status_code, short.content) == (long.status_code, long.content)
+    await have_started([None])
+    short, long = await ask("/started/"), await ask("/started/", **LONG)
+    assert short.content == long.content
+
+
+async def test_moments_of_a_session_with_another_style_are_drfs(written, new_lanes):
+    await db.execute("SET LOCAL DateStyle TO German")
+    for _ in range(2):
+        short, long = await ask("/started/"), await ask("/started/", **LONG)
+        assert short.content == long.content
+    assert len(written) == 1  # from the second time on the driver reads them
 
 
 async def test_hook_that_is_patched_later_gets_the_data(monkeypatch):
