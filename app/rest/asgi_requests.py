@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
+from django.utils.functional import cached_property
 
 from app.rest.bodies import Body
 from app.rest.body_headers import check_body_headers
 from app.rest.callers import take_caller
-from app.rest.query_strings import readable
+from app.rest.query_strings import parsed, readable
 from app.rest.shortcuts import setting, settings_read
 
 MOST_HOSTS = 256
@@ -130,6 +131,10 @@ class ASGIRequest(DjangoASGIRequest):
             self._dont_enforce_csrf_checks = not scope["enforce_csrf_checks"]
         if "force_authenticate" in scope and scope["force_authenticate"] is not None:
             self._force_auth_user, self._force_auth_token = scope["force_authenticate"]
+
+    @cached_property
+    def GET(self) -> Any:  # noqa: N802 - Django's name
+        return parsed(self.META["QUERY_STRING"])
 
     def check_body(self) -> None:
         """Raises an APIException if the headers speak of a body that can't be read."""

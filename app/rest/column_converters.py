@@ -111,7 +111,11 @@ def _padded(text: str) -> str:
 
 def python_text(text: str) -> str:
     """What `str()` makes of a moment that PostgreSQL wrote. Raises OddMomentError."""
-    return f"{_iso_texts([text])[0].replace('T', ' ')[:-1]}+00:00"
+    if len(text) not in (_SHORT, _LONG):
+        text = _padded(text)
+    if text[4] != "-" or text[10] != " " or not text.endswith("+00"):
+        raise OddMomentError(text)
+    return f"{text}:00"
 
 
 def read_moments(texts: Column) -> Column:

@@ -12,18 +12,19 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.core.validators import DecimalValidator, MaxValueValidator
+from django.forms import CharField, Form, Widget
 from django.forms import DecimalField as NumberField
-from django.forms import Form, Widget
 from django_filters.constants import EMPTY_VALUES
 from django_filters.filters import Filter, FilterMethod
 from django_filters.filterset import BaseFilterSet
 from rest_framework import filters as drf
 
 from app.rest.filters import PASSES_OVER_NOTHING, DjangoFilterBackend, KnownOrderingFilter
-from app.rest.query_strings import query_of
+from app.rest.query_strings import LONGEST_KNOWN
 
 COMPARISONS = {"exact", "lt", "lte", "gt", "gte"}
 MOST_ORDERINGS = 256
+MOST_QUERIES = 128
 LONGEST_ORDERING = 256  # characters; what strangers send shall not fill the memory
 _LIMITS = {"SmallIntegerField": 2**15, "PositiveSmallIntegerField": 2**15, "BigIntegerField": 2**63,
            "BigAutoField": 2**63, "PositiveBigIntegerField": 2**63}  # fmt: skip
@@ -55,6 +56,8 @@ class Comparison:
     """Whether its widget looks at the parameter of its name, and at no other."""
     is_number: bool
     """Whether its field makes a Decimal of any text of a few digits."""
+    is_steady: bool
+    """Whether its field makes the same of a text whenever it is asked."""
     marker: str
     limit: int | None
     """`limit_of` its column."""
@@ -68,6 +71,8 @@ class NarrowFilters:
         self.search: str | None = None
         self.ordering: Any = None
         self.orderings: dict[str, tuple[str, ...]] = {}
+        #: By query, where its values are the same whoever asks, and whenever.
+        self.known: dict[str, Narrowed] = {}
 
     @classmethod
     def of(cls, view: Any) -> "NarrowFilters | None":
@@ -89,12 +94,23 @@ class NarrowFilters:
 
     def read(self, request: Any, view: Any) -> Narrowed:
         """Raises OffLaneError."""
-        if not request.META.get("QUERY_STRING"):
+        text = request.META.get("QUERY_STRING")
+        if not text:
             return Narrowed((), {}, self._ordering("", request, view))
-        query = query_of(request)
+        found = self.known.get(text)
+        if found is None:
+            found, is_steady = self._read(request.query_params, request, view)
+            if is_steady and len(text) <= LONGEST_KNOWN:
+                if len(self.known) >= MOST_QUERIES:
+                    self.known.clear()
+                self.known[text] = found
+        return found
+
+    def _read(self, query: Any, request: Any, view: Any) -> tuple[Narrowed, bool]:
+        """And whether it is so whenever it is asked. Raises OffLaneError."""
         if self.search is not None and self.search in query:
             raise OffLaneError
-        comparisons, values = [], {}
+        comparisons, values, is_steady = [], {}, True
         for one in self.comparisons:
             if not one.is_one_value:
                 value = one.field.widget.value_from_datadict(query, {}, one.name)
@@ -105,12 +121,14 @@ class NarrowFilters:
             if not value and value in EMPTY_VALUES:
                 continue
             value = _cleaned(one, value)
+            is_steady = is_steady and one.is_steady
             if value or value not in EMPTY_VALUES:
                 check_value(one.limit, value)
                 comparisons.append(one)
                 values[one.marker] = value
         parameter = "" if self.ordering is None else query.get(self.ordering.ordering_param) or ""
-        return Narrowed(tuple(comparisons), values, self._ordering(parameter, request, view))
+        ordering = self._ordering(parameter, request, view)
+        return Narrowed(tuple(comparisons), values, ordering), is_steady
 
     def _ordering(self, parameter: str, request: Any, view: Any) -> tuple[str, ...]:
         if self.ordering is None:
@@ -159,8 +177,12 @@ def _comparisons(view: Any) -> list[Comparison] | None:
         lookup, column = _compared(one, view.queryset.model)
         is_number = is_one_value and _takes_numbers(field)
         limit = None if column is None else limit_of(column)
+        is_steady = is_one_value and _is_steady(field)
+        marker = f"f_{name}"
         found.append(
-            Comparison(name, field, lookup, column, is_one_value, is_number, f"f_{name}", limit)
+            Comparison(
+                name, field, lookup, column, is_one_value, is_number, is_steady, marker, limit
+            )
         )
     return found
 
@@ -171,6 +193,12 @@ _MOST_DIGITS = 19
 def _takes_numbers(field: Any) -> bool:
     return (
         type(field) is NumberField and not field.localize and all(map(_is_wide, field.validators))
+    )
+
+
+def _is_steady(field: Any) -> bool:
+    return type(field) in (NumberField, CharField) and all(
+        type(validator).__module__ == "django.core.validators" for validator in field.validators
     )
 
 

@@ -7,8 +7,6 @@ from rest_framework import negotiation as drf
 from rest_framework.exceptions import ErrorDetail, NotAcceptable, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation
 
-from app.rest.query_strings import query_of
-
 __all__ = ["BaseContentNegotiation", "DefaultContentNegotiation"]
 
 # A longer Accept is read anew each time: what strangers send shall not fill the memory.
@@ -71,4 +69,4 @@ def _asked_for(request: Any, parameter: str) -> str | None:
     query = request.META.get("QUERY_STRING", "")
     if parameter not in query and "%" not in query:
         return None
-    return query_of(request).get(parameter)
+    return request.query_params.get(parameter)

@@ -7,7 +7,7 @@ fetches before or between, and hands them the results.
 import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -20,7 +20,7 @@ from rest_framework.pagination import BasePagination
 
 from app.rest.bridges import bridged
 from app.rest.page_links import link
-from app.rest.query_strings import unescaped
+from app.rest.query_strings import LONGEST_KNOWN, unescaped
 from app.rest.representation import as_list
 from app.rest.response import Response
 
@@ -279,7 +279,8 @@ class CursorPagination(drf.CursorPagination):
             return None
         if _NOT_BASE64.search(encoded):
             raise NotFound(self.invalid_cursor_message)
-        plain = _plain_cursor(encoded)
+        read = _plain_cursor if len(encoded) <= LONGEST_KNOWN else _plain_cursor.__wrapped__
+        plain = read(encoded)
         return super().decode_cursor(request) if plain is None else plain
 
     def get_paginated_response(self, data: Any) -> Response:
@@ -358,6 +359,7 @@ def _escaped(position: str) -> str:
 _PLAIN_CURSOR = re.compile(r"(r=1&)?p=([^&]*)")
 
 
+@lru_cache(maxsize=256)
 def _plain_cursor(encoded: str) -> Any:
     """What `encode_cursor` made of a position without an offset; None if this is something else."""
     try:

@@ -4,17 +4,17 @@ Django takes bytes that are no UTF-8 for U+FFFD, and so finds what nobody asked 
 """
 
 import re
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_plus, unquote_to_bytes
 
 from django.conf import settings
-from django.core.handlers.asgi import ASGIRequest
 from django.http import QueryDict
 
 from app.rest.exceptions import ValidationError
 from app.rest.shortcuts import setting
 
-__all__ = ["check_query", "parsed", "query_of", "readable", "unescaped"]
+__all__ = ["LONGEST_KNOWN", "check_query", "parsed", "readable", "unescaped"]
 
 _NO_ASCII = re.compile("%[89A-Fa-f]")
 _SAFE = bytes(range(0x21, 0x7F)).decode()
@@ -53,6 +53,21 @@ def parsed(query: str) -> QueryDict:
         return QueryDict(query)
     values: Any = QueryDict.__new__(QueryDict)
     values.encoding = charset
+    read = _items if len(query) <= LONGEST_KNOWN else _items.__wrapped__
+    for name, items in read(query):
+        _set(values, name, [*items])
+    values._mutable = False
+    return values
+
+
+LONGEST_KNOWN = 300
+"""Characters of a query that is remembered."""
+
+
+@lru_cache(maxsize=256)
+def _items(query: str) -> list[tuple[str, list[str]]]:
+    """What stands in a query by each name."""
+    found: dict[str, list[str]] = {}
     for pair in query.split("&"):
         if not pair:
             continue
@@ -61,12 +76,8 @@ def parsed(query: str) -> QueryDict:
             value = unescaped(value)
             if "%" in name or "+" in name:
                 name = unescaped(name)
-        if name in values:
-            _items(values, name).append(value)
-        else:
-            _set(values, name, [value])
-    values._mutable = False
-    return values
+        found.setdefault(name, []).append(value)
+    return list(found.items())
 
 
 def unescaped(text: str) -> str:
@@ -77,12 +88,4 @@ def unescaped(text: str) -> str:
     return plain if "%" not in plain else unquote_plus(text)
 
 
-def query_of(request: Any) -> QueryDict:
-    """`query_params` of DRF's request. Django's own request reads its query once."""
-    inner: Any = getattr(request, "_request", None)
-    if getattr(type(inner), "GET", None) is ASGIRequest.GET and "GET" not in inner.__dict__:
-        inner.__dict__["GET"] = parsed(inner.META["QUERY_STRING"])
-    return request.query_params
-
-
-_items, _set = dict.__getitem__, dict.__setitem__
+_set = dict.__setitem__

@@ -14,7 +14,7 @@ from rest_framework.renderers import JSONRenderer as DRFJSONRenderer
 from app.db.codecs import load_json_column
 from app.fleet.models import Container, Host
 from app.rest import serializers
-from app.rest.column_converters import OddMomentError, read_moments
+from app.rest.column_converters import OddMomentError, python_text, read_moments
 from app.rest.records import record_of
 from app.rest.renderers import write_page
 
@@ -246,6 +246,17 @@ def test_texts_that_are_no_usual_moments_are_refused(text):
     for column in ([text], [text, usual[0]], [*usual, text], [None, text]):
         with pytest.raises(OddMomentError):
             read_moments(column)
+    if "," not in text:
+        with pytest.raises(OddMomentError):
+            python_text(text)
+
+
+@given(in_utc)
+def test_moments_that_postgresql_wrote_are_those_of_python(moment):
+    text = as_postgresql_writes(moment)
+    assert python_text(text) == str(moment)
+    assert read_moments([text, None]) == [moment, None]
+    assert str(read_moments([text])[0]) == str(moment)
 
 
 def test_column_that_two_fields_show_is_selected_once():
