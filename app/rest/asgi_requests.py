@@ -11,11 +11,12 @@ from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
 from django.utils.functional import cached_property
+from rest_framework.request import Request as DRFRequest
 
 from app.rest.bodies import Body
 from app.rest.body_headers import check_body_headers
 from app.rest.callers import take_caller
-from app.rest.query_strings import parsed, readable
+from app.rest.query_strings import items_of, parsed, readable
 from app.rest.shortcuts import setting, settings_read
 
 MOST_HOSTS = 256
@@ -173,4 +174,22 @@ class ASGIRequest(DjangoASGIRequest):
         return content
 
 
-__all__ = ["ASGIRequest", "Later", "script_prefix"]
+def parameter_of(request: Any, name: str) -> str | None:
+    """`request.query_params.get(name)`, without making those."""
+    inner = getattr(request, "_request", request)
+    if (
+        type(inner) is ASGIRequest
+        and "GET" not in inner.__dict__
+        and type(request).query_params is _QUERY_PARAMS
+    ):
+        items = items_of(inner.META["QUERY_STRING"])
+        if items is not None:
+            texts = items.get(name)
+            return None if texts is None else texts[-1]
+    value: str | None = request.query_params.get(name)
+    return value
+
+
+_QUERY_PARAMS = DRFRequest.query_params
+
+__all__ = ["ASGIRequest", "Later", "parameter_of", "script_prefix"]

@@ -77,27 +77,28 @@ def _iso_texts(texts: Column) -> Column:
     """What DRF writes of moments that PostgreSQL wrote. Raises OddMomentError."""
     if not texts:
         return []
-    joined, count = ",".join(texts), len(texts)
-    if not _are_moments(joined, count, _SHORT):
-        joined = ",".join([one if len(one) == _LONG else _padded(one) for one in texts])
-        if not _are_moments(joined, count, _LONG):
-            raise OddMomentError(joined)
-        joined = joined.replace(".000000", "")
-    iso = f"{joined.replace(' ', 'T')},".replace("+00,", "Z,")
-    return iso[:-1].split(",")
+    iso = _iso_text(texts, _SHORT) if len(texts[0]) == _SHORT else None
+    if iso is None:
+        iso = _iso_text([one if len(one) == _LONG else _padded(one) for one in texts], _LONG)
+        if iso is None:
+            raise OddMomentError(texts)
+        iso = iso.replace(".000000", "")
+    return iso.replace(" ", "T").split(",")
 
 
-def _are_moments(joined: str, count: int, length: int) -> bool:
-    """Whether these are so many texts of a length, with a year of four digits, and in UTC."""
-    step = length + 1
-    return (
-        len(joined) == count * step - 1
-        and joined[length::step] == "," * (count - 1)
-        and joined[4::step] == "-" * count
-        and joined[10::step] == " " * count
-        and joined[length - 3 :: step] == "+" * count
-        and joined[length - 2 :: step] == joined[length - 1 :: step] == "0" * count
+def _iso_text(texts: Column, length: int) -> str | None:
+    """The texts with a Z, between commas; None unless all of them are of this length, with a year
+    of four digits, and in UTC.
+    """
+    iso = f"{','.join(texts)},".replace("+00,", "Z,")
+    count, step = len(texts), length - 1
+    is_usual = (
+        len(iso) == count * step
+        and iso[step - 1 :: step] == "," * count
+        and iso[step - 2 :: step] == "Z" * count
+        and iso[4::step] == "-" * count
     )
+    return iso[:-1] if is_usual else None
 
 
 def _padded(text: str) -> str:

@@ -148,7 +148,7 @@ def _cleaned(one: Comparison, value: Any) -> Any:
         raise OffLaneError
     is_short = one.is_number and type(value) is str and len(value) < _MOST_DIGITS
     if is_short and value.isascii() and value.isdecimal():
-        return Decimal(value)
+        return int(value) if one.limit is not None else Decimal(value)
     try:
         return one.field.clean(value)
     except ValidationError:

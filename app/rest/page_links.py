@@ -26,9 +26,7 @@ def link(request: Any, name: str, value: Any) -> str:
     """
     text = None if value is None else str(value)
     inner = getattr(request, "_request", request)  # DRF's request asks it for what it has not
-    path, query = inner.path, inner.META.get("QUERY_STRING", "")
-    remember = _around if len(path) + len(query) <= _LONGEST else _around.__wrapped__
-    around = remember(path, query, name)
+    around = _around_in(inner, name)
     if around is None or not (text is None or _PLAIN_VALUE.fullmatch(text)):
         url = request.build_absolute_uri()
         if text is None:
@@ -36,21 +34,27 @@ def link(request: Any, name: str, value: Any) -> str:
         return str(replace_query_param(url, name, value))
     without, start, end = around
     if text is None:
-        return _origin(inner) + without
+        return without
     if not text.isalnum():
         text = text.replace("=", "%3D").replace("+", "%2B").replace("/", "%2F")
-    return f"{_origin(inner)}{start}{text}{end}"
+    return f"{start}{text}{end}"
 
 
-def _origin(request: Any) -> str:
-    """Scheme and host: once for all the links of an answer, for it takes six calls."""
-    known: tuple[Any, str] | None = request.__dict__.get("_origin")
-    host = request.META.get("HTTP_HOST")
-    if known is None or known[0] != host:
-        is_plain = type(request) is ASGIRequest and setting("SECURE_PROXY_SSL_HEADER") is None
-        scheme = is_plain and request.scope.get("scheme")
-        origin = f"{scheme or request.scheme}://{request.get_host()}"
-        known = request.__dict__["_origin"] = host, origin
+def _around_in(request: Any, name: str) -> tuple[str, str, str] | None:
+    """`_around` with scheme and host: once for all the links of an answer."""
+    path, meta = request.path, request.META
+    made_of = name, path, meta.get("QUERY_STRING", ""), meta.get("HTTP_HOST")
+    known: tuple[Any, Any] | None = request.__dict__.get("_around")
+    if known is None or known[0] != made_of:
+        query = made_of[2]
+        remember = _around if len(path) + len(query) <= _LONGEST else _around.__wrapped__
+        around = remember(path, query, name)
+        if around is not None:
+            is_plain = type(request) is ASGIRequest and setting("SECURE_PROXY_SSL_HEADER") is None
+            scheme = is_plain and request.scope.get("scheme")
+            origin = f"{scheme or request.scheme}://{request.get_host()}"
+            around = f"{origin}{around[0]}", f"{origin}{around[1]}", around[2]
+        known = request.__dict__["_around"] = made_of, around
     return known[1]
 
 

@@ -18,6 +18,7 @@ from rest_framework import pagination as drf
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import BasePagination
 
+from app.rest.asgi_requests import parameter_of
 from app.rest.bridges import bridged
 from app.rest.page_links import link
 from app.rest.query_strings import LONGEST_KNOWN, unescaped
@@ -87,7 +88,7 @@ class PageNumberPagination(drf.PageNumberPagination):
         """The number that is asked for; None if it is for DRF to find out."""
         if type(self).get_page_number is not drf.PageNumberPagination.get_page_number:
             return None
-        text = self.request.query_params.get(self.page_query_param) or "1"
+        text = parameter_of(self.request, self.page_query_param) or "1"
         is_number = len(text) < 10 and text.isascii() and text.isdecimal()
         return int(text) if is_number and text not in self.last_page_strings else None
 
@@ -121,7 +122,7 @@ def is_beyond(request: Any, name: str, least: int, most: int) -> bool:
     """Whether a parameter is a number above `most`. Raises ValidationError for what is no number,
     or one below `least`: 0 or 1.
     """
-    text = request.query_params.get(name)
+    text = parameter_of(request, name)
     if text is None:
         return False
     if not (text.isascii() and text.isdecimal() and text.strip("0") >= "1" * least):
@@ -145,7 +146,7 @@ class SizedMixin:
     )
 
     def get_page_size(self, request: Any) -> Any:
-        if self.page_size_query_param not in request.query_params:
+        if parameter_of(request, self.page_size_query_param) is None:
             return self.page_size  # type: ignore[attr-defined]
         if is_beyond(request, self.page_size_query_param, 1, self.max_page_size):
             return self.max_page_size
@@ -274,7 +275,7 @@ class CursorPagination(drf.CursorPagination):
 
     def decode_cursor(self, request: Any) -> Any:
         """DRF's, which passes over characters that no cursor has."""
-        encoded = request.query_params.get(self.cursor_query_param)
+        encoded = parameter_of(request, self.cursor_query_param)
         if encoded is None:
             return None
         if _NOT_BASE64.search(encoded):

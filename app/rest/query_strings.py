@@ -14,7 +14,7 @@ from django.http import QueryDict
 from app.rest.exceptions import ValidationError
 from app.rest.shortcuts import setting
 
-__all__ = ["LONGEST_KNOWN", "check_query", "parsed", "readable", "unescaped"]
+__all__ = ["LONGEST_KNOWN", "check_query", "items_of", "parsed", "readable", "unescaped"]
 
 _NO_ASCII = re.compile("%[89A-Fa-f]")
 _SAFE = bytes(range(0x21, 0x7F)).decode()
@@ -47,17 +47,25 @@ def check_query(query: str) -> None:
 
 def parsed(query: str) -> QueryDict:
     """`QueryDict(query)`, made in few steps."""
-    most = setting("DATA_UPLOAD_MAX_NUMBER_FIELDS")
-    charset = setting("DEFAULT_CHARSET")
-    if charset != "utf-8" or (most is not None and query.count("&") >= most):
+    items = items_of(query)
+    if items is None:
         return QueryDict(query)
     values: Any = QueryDict.__new__(QueryDict)
-    values.encoding = charset
-    read = _items if len(query) <= LONGEST_KNOWN else _items.__wrapped__
-    for name, items in read(query):
-        _set(values, name, [*items])
+    values.encoding = "utf-8"
+    for name, texts in items.items():
+        _set(values, name, [*texts])
     values._mutable = False
     return values
+
+
+def items_of(query: str) -> dict[str, list[str]] | None:
+    """What stands in a query by each name, for nobody to change; None where Django is to be asked,
+    which reads another charset, or refuses so many parameters.
+    """
+    most = setting("DATA_UPLOAD_MAX_NUMBER_FIELDS")
+    if setting("DEFAULT_CHARSET") != "utf-8" or (most is not None and query.count("&") >= most):
+        return None
+    return _items(query) if len(query) <= LONGEST_KNOWN else _items.__wrapped__(query)
 
 
 LONGEST_KNOWN = 300
@@ -65,8 +73,7 @@ LONGEST_KNOWN = 300
 
 
 @lru_cache(maxsize=256)
-def _items(query: str) -> list[tuple[str, list[str]]]:
-    """What stands in a query by each name."""
+def _items(query: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for pair in query.split("&"):
         if not pair:
@@ -77,7 +84,7 @@ def _items(query: str) -> list[tuple[str, list[str]]]:
             if "%" in name or "+" in name:
                 name = unescaped(name)
         found.setdefault(name, []).append(value)
-    return list(found.items())
+    return found
 
 
 def unescaped(text: str) -> str:
