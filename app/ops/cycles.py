@@ -212,8 +212,8 @@ class _WholeRequest:
         return event
 
 
-class GetCycle(Cycle):
-    """Of a GET, all of which is there; made with what may differ from one to the next."""
+class WholeCycle(Cycle):
+    """Of a request, all of which is there; made with what may differ from one to the next."""
 
     logger = logging.getLogger("uvicorn.error")
     access_logger = logging.getLogger("uvicorn.access")
@@ -222,10 +222,10 @@ class GetCycle(Cycle):
     chunked_encoding = None
     expected_content_length = 0
     keep_alive = True
-    body: Any = b""
     message_event: Any = _WholeRequest()
 
-    def __init__(self, protocol: Any, scope: Any) -> None:
+    def __init__(self, protocol: Any, scope: Any, body: bytes) -> None:
+        self.body: Any = body
         self.tasks = protocol.tasks
         self.scope = scope
         self.transport = protocol.transport

@@ -32,7 +32,7 @@ from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.ops import known_heads
-from app.ops.cycles import Cycle, GetCycle
+from app.ops.cycles import Cycle, WholeCycle
 from app.rest import shedding
 from app.rest.shedding import LET_IN, counts
 
@@ -99,7 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._is_between and self._knows_heads and (cycle is None or cycle.response_complete)
         )
         if may_be_known and (known := known_heads.recall(data)) is not None:
-            self._begin(*known)
+            self._begin(known)
             return
         self._unclaimed += len(data)
         super().data_received(data)
@@ -111,8 +111,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if may_be_known and self._is_between and self.cycle is not cycle:
             known_heads.remember(data, self.headers)
 
-    def _begin(self, raw_path: bytes, query: bytes, headers: known_heads.Headers) -> None:
+    def _begin(self, known: known_heads.Known) -> None:
         """A request that was not parsed."""
+        method, raw_path, query, headers, body = known
         if self._clock is not None:
             self._stop_clock()
         path = raw_path.decode("ascii")
@@ -124,7 +125,7 @@ class BoundedProtocol(HttpToolsProtocol):
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
             "http_version": "1.1",
-            "method": "GET",
+            "method": method,
             "server": self.server,
             "client": self.client,
             "scheme": self.scheme,
@@ -137,7 +138,7 @@ class BoundedProtocol(HttpToolsProtocol):
         }
         if not counts.are_full():
             scope[LET_IN] = True
-        self.cycle = cycle = GetCycle(self, scope)
+        self.cycle = cycle = WholeCycle(self, scope, body)
         self._run(cycle, self.app)
 
     def _wait_for_the_rest(self) -> None:

@@ -134,7 +134,7 @@ class ASGIRequest(DjangoASGIRequest):
             self._force_auth_user, self._force_auth_token = scope["force_authenticate"]
 
     @cached_property
-    def GET(self) -> Any:  # noqa: N802 - Django's name
+    def GET(self) -> Any:  # type: ignore[override]  # noqa: N802 - Django's name
         return parsed(self.META["QUERY_STRING"])
 
     def check_body(self) -> None:

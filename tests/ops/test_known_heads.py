@@ -32,9 +32,12 @@ ODD = ["//a/b", "/a#b", "/a?b#c", "http://h/x", "/a[1]", "/a?b=[1]", "/a|b", "/a
 
 @pytest.fixture(autouse=True)
 def _nothing_is_known() -> Iterator[None]:
-    known_heads._heads.clear()
+    heads = known_heads._heads, known_heads._heads_with_body
+    for one in heads:
+        one.clear()
     yield
-    known_heads._heads.clear()
+    for one in heads:
+        one.clear()
 
 
 async def answer(send: Any) -> None:
@@ -92,9 +95,9 @@ async def connected(
     begun: list[bytes] = []
     begin = BoundedProtocol._begin
 
-    def noting(self: Any, path: bytes, query: bytes, headers: Any) -> None:
-        begun.append(path)
-        begin(self, path, query, headers)
+    def noting(self: Any, known: known_heads.Known) -> None:
+        begun.append(known.path)
+        begin(self, known)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BoundedProtocol, "_begin", noting)
@@ -108,6 +111,13 @@ async def connected(
 
 def get(target: str, headers: bytes = HEADERS) -> bytes:
     return f"GET {target} HTTP/1.1\r\n".encode() + headers
+
+
+def post(
+    target: str, body: bytes, name: bytes = b"Content-Length", method: bytes = b"POST"
+) -> bytes:
+    length = b"%b: %d\r\nX-Last: 1\r\n\r\n" % (name, len(body))
+    return b"%b %b HTTP/1.1\r\nHost: a\r\n%b%b" % (method, target.encode(), length, body)
 
 
 def told(scope: Any) -> Any:
@@ -127,6 +137,94 @@ async def test_a_request_says_what_it_says_when_parsed(target: str, root_path: s
     expected = told(theirs.scopes[0]) | {"server": ours.scopes[0]["server"]}
     assert [told(scope) for scope in ours.scopes] == [expected] * 3
     assert ours.messages == [{"type": "http.request", "body": b"", "more_body": False}] * 3
+
+
+@pytest.mark.parametrize("name", [b"Content-Length", b"content-length"])
+@pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH"])
+async def test_a_request_with_a_body_says_what_it_says_when_parsed(
+    method: bytes, name: bytes
+) -> None:
+    bodies = [b"12", b"12", b"", b"a" * 2000, b"b" * 40_000, get("/x"), post("/x", b"1")]
+    requests = [post("/a?b=1", body, name, method) for body in bodies]
+    ours, theirs = Application(), Application()
+    async with connected(ours) as (connection, begun):
+        for request in requests:
+            await connection.ask(request)
+    assert begun == [b"/a"] * (len(bodies) - 1)
+    async with connected(theirs, http=HttpToolsProtocol) as (connection, _):
+        for request in requests:
+            await connection.ask(request)
+    there = {"server": ours.scopes[0]["server"]}
+    assert [told(scope) for scope in ours.scopes] == [
+        told(scope) | there for scope in theirs.scopes
+    ]
+    assert ours.messages == theirs.messages
+    assert [message["body"] for message in ours.messages] == bodies
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        post("/", b"12") + b"3",
+        post("/", b"12")[:-1],
+        post("/", b"12").replace(b": 2", b": 02 "),
+        post("/", b"12").replace(b": 2", b": +2"),
+        post("/", b"12").replace(b": 2", b": 2, 2"),
+        post("/", b"12").replace(b": 2", b":2"),
+        post("/", b"12").replace(b": 2", b": "),
+        post("/", b"12").replace(b"X-Last: 1", b"Content-Length: 2"),
+        post("/", b"12").replace(b"X-Last: 1", b"Content-Length: 1"),
+        post("/", b"12").replace(b"X-Last: 1", b"X-Last: 2"),
+        post("/", b"12").replace(b"Host: a\r\n", b""),
+        post("/", b"12").replace(b"Host: a", b"Host: a\r\nTransfer-Encoding: chunked"),
+        post("/", b"12", method=b"GET"),
+        post("/", b"12", method=b"DELETE"),
+        post("/", b"12", b"CONTENT-LENGTH"),
+        post("/", b"a" * (known_heads.LONGEST_BODY + 1)),
+        post("/", b"12") + post("/", b"12"),
+        b"POST / HTTP/1.1\r\nHost: a\r\nX-Last: 1\r\n\r\n",
+    ],
+)
+async def test_a_body_of_which_anything_is_odd_is_parsed(request_: bytes) -> None:
+    async with connected(Application()) as (connection, begun):
+        await connection.ask(post("/", b"12"))
+        await connection.send(request_)
+        await connection.answers()
+    assert begun == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 1\r\nExpect: 100-continue\r\n\r\n1",
+        b"Content-Length: 1\r\nConnection: close\r\n\r\n1",
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"Content-Length: 1\r\nX: " + b"a" * known_heads.LONGEST + b"\r\n\r\n1",
+        b"X: Content-Length: 1\r\n\r\n",
+        b"\r\n",
+    ],
+)
+async def test_what_says_more_of_a_body_is_not_kept(headers: bytes) -> None:
+    request = b"POST / HTTP/1.1\r\nHost: a\r\n" + headers
+    for _ in range(2):
+        async with connected(Application()) as (connection, begun):
+            await connection.send(request)
+            await connection.answers()
+    assert begun == []
+    assert known_heads._heads_with_body == {}
+
+
+async def test_a_body_in_pieces_is_neither_kept_nor_known() -> None:
+    application = Application()
+    async with connected(application) as (connection, begun):
+        await connection.send(post("/a", b"12")[:-1], post("/a", b"12")[-1:])
+        assert await connection.answers() == 1
+        assert known_heads._heads_with_body == {}
+        await connection.ask(post("/b", b"12"))
+        await connection.send(post("/c", b"12")[:-2], post("/c", b"12")[-2:])
+        assert await connection.answers() == 1
+    assert begun == []
+    assert [scope["path"] for scope in application.scopes] == ["/a", "/b", "/c"]
 
 
 @pytest.mark.parametrize("target", ODD)
