@@ -98,19 +98,27 @@ class Link:
         """The rows of one statement. Raises asyncpg's errors.
 
         What plans run: a statement that is prepared already takes no layer more than it needs
-        (`python -m load.bench.db`).
+        (`python -m load.bench.db`), and so asyncpg's protocol is asked, which looks at the
+        connection itself.
         """
         statement = self.statements.get(sql)
         if statement is None or statement.loaders:
             return (await self._run(sql, arguments))[1]
         try:
-            rows: list[Any] = await statement.raw.fetch(*arguments)
+            raw: Any = self.raw
+            found = await raw._protocol.bind_execute(
+                statement.raw._state, arguments, "", 0, True, None
+            )
         except BaseException as error:
+            if isinstance(error, asyncpg.OutdatedSchemaCacheError):
+                await self.raw.reload_schema_state()
+                self.statements.clear()
             if not _is_mendable(error):
                 self._note(error)
                 raise
             return (await self._run(sql, arguments))[1]
         self.statements.move_to_end(sql)
+        rows: list[Any] = found[0]
         return rows
 
     async def copy_in(self, table: str, **options: Any) -> str:

@@ -15,7 +15,7 @@ which stops reading then.
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 __all__ = ["Headers", "Known", "recall", "remember"]
 
@@ -27,7 +27,6 @@ Headers = list[tuple[bytes, bytes]]
 
 _SAFE = rb"A-Za-z0-9\-._~!$&'()*+,;=:@%/"
 _LINE = re.compile(rb"([A-Z]+) (/(?!/)[%b]*)(?:\?([%b?]*))? HTTP/1\.1\r\n" % (_SAFE, _SAFE))
-_METHODS = {b"GET": "GET"}
 _METHODS_WITH_BODY = {b"POST": "POST", b"PUT": "PUT", b"PATCH": "PATCH"}
 _END = b"\r\n\r\n"
 _LENGTHS = (b"\nContent-Length: ", b"\ncontent-length: ")
@@ -40,45 +39,33 @@ _heads_with_body: dict[bytes, tuple[Headers, int]] = {}
 """And the place of the length."""
 
 
-class Known(NamedTuple):
-    """A request that was not parsed."""
-
-    method: str
-    path: bytes
-    query: bytes
-    headers: Headers
-    body: bytes
+#: A request that was not parsed: its method, path, query, headers, body.
+Known = tuple[str, bytes, bytes, Headers, bytes]
 
 
 def recall(data: bytes) -> Known | None:
     """What came, if it is a whole request whose head is known."""
     first = data.find(b"\n") + 1
-    if first > LONGEST:
+    headers = _heads.get(data[first:])
+    if headers is not None:
+        line = _LINE.fullmatch(data, 0, first) if first <= LONGEST else None
+        if line is None or line[1] != b"GET":
+            return None
+        return "GET", line[2], line[3] or b"", headers.copy(), b""
+    return None if data.startswith(b"GET ") else _recall_with_body(data, first)
+
+
+def _recall_with_body(data: bytes, first: int) -> Known | None:
+    line = _LINE.fullmatch(data, 0, first) if first <= LONGEST else None
+    method = None if line is None else _METHODS_WITH_BODY.get(line[1])
+    parts = None if method is None else _parts_of(data, first)
+    known = None if parts is None else _heads_with_body.get(parts[0])
+    if line is None or method is None or parts is None or known is None:
         return None
-    if data.startswith(b"GET "):
-        headers = _heads.get(data[first:])
-        return None if headers is None else _known(data, first, _METHODS, headers.copy(), b"")
-    parts = _parts_of(data, first)
-    if parts is None:
-        return None
-    rest, digits, body = parts
-    found = _heads_with_body.get(rest)
-    if found is None:
-        return None
-    headers, place = found
+    headers, place = known
     headers = headers.copy()
-    headers[place] = _LENGTH, digits
-    return _known(data, first, _METHODS_WITH_BODY, headers, body)
-
-
-def _known(
-    data: bytes, first: int, methods: dict[bytes, str], headers: Headers, body: bytes
-) -> Known | None:
-    line = _LINE.fullmatch(data, 0, first)
-    method = None if line is None else methods.get(line[1])
-    if line is None or method is None:
-        return None
-    return Known(method, line[2], line[3] or b"", headers, body)
+    headers[place] = _LENGTH, parts[1]
+    return method, line[2], line[3] or b"", headers, parts[2]
 
 
 def _parts_of(data: bytes, first: int) -> tuple[bytes, bytes, bytes] | None:
@@ -114,7 +101,7 @@ def remember(data: bytes, headers: Headers) -> None:
     ):
         return
     lengths = [place for place, (name, _) in enumerate(headers) if name == _LENGTH]
-    if line[1] in _METHODS and not lengths and end == len(data) - len(_END):
+    if line[1] == b"GET" and not lengths and end == len(data) - len(_END):
         _make_room(_heads)
         _heads[data[first:]] = headers.copy()
     elif line[1] in _METHODS_WITH_BODY and len(lengths) == 1:

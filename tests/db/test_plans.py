@@ -4,13 +4,14 @@ import json
 
 import pytest
 import pytest_asyncio
-from django.db import OperationalError, ProgrammingError
+from django.db import Error, OperationalError, ProgrammingError
 from django.db.models import Count, F
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app import db
 from app.db import codecs
+from app.db.arguments import fetch
 from app.db.testing import assert_num_queries, capture_queries
 from tests.conformance.db.models import Author, Book, Publisher
 
@@ -167,3 +168,20 @@ async def test_a_column_of_json_is_read_as_each_of_its_texts(values):
     texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
     loaded = codecs.load_json_column(texts)
     assert [repr(one) for one in loaded] == [repr(value) for value in values]
+
+
+async def test_statement_whose_types_changed_fails_once(database):
+    """The server has executed it by then, so it is not run again by itself."""
+    await db.execute("CREATE TYPE pair AS (a integer, b integer)")
+    await db.execute("CREATE TABLE pairs (one pair)")
+    try:
+        await db.execute("INSERT INTO pairs VALUES (ROW(1, 2))")
+        for _ in range(2):
+            assert [tuple(row[0]) for row in await fetch("SELECT one FROM pairs", [])] == [(1, 2)]
+        await db.execute("ALTER TYPE pair ADD ATTRIBUTE c text")
+        with pytest.raises(Error):
+            await fetch("SELECT one FROM pairs", [])
+        assert [tuple(row[0]) for row in await fetch("SELECT one FROM pairs", [])] == [(1, 2, None)]
+    finally:
+        await db.execute("DROP TABLE pairs")
+        await db.execute("DROP TYPE pair")

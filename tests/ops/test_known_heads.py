@@ -96,7 +96,7 @@ async def connected(
     begin = BoundedProtocol._begin
 
     def noting(self: Any, known: known_heads.Known) -> None:
-        begun.append(known.path)
+        begun.append(known[1])
         begin(self, known)
 
     with pytest.MonkeyPatch.context() as patch:
