@@ -174,22 +174,30 @@ class ASGIRequest(DjangoASGIRequest):
         return content
 
 
-def parameter_of(request: Any, name: str) -> str | None:
-    """`request.query_params.get(name)`, without making those."""
+def untouched_query(request: Any) -> str | None:
+    """The query of DRF's request, while nobody has looked at its parameters or put others there;
+    None from then on.
+    """
     inner = getattr(request, "_request", request)
-    if (
+    is_untouched = (
         type(inner) is ASGIRequest
         and "GET" not in inner.__dict__
         and type(request).query_params is _QUERY_PARAMS
-    ):
-        items = items_of(inner.META["QUERY_STRING"])
-        if items is not None:
-            texts = items.get(name)
-            return None if texts is None else texts[-1]
-    value: str | None = request.query_params.get(name)
-    return value
+    )
+    return inner.META["QUERY_STRING"] if is_untouched else None
+
+
+def parameter_of(request: Any, name: str) -> str | None:
+    """`request.query_params.get(name)`, without making those."""
+    query = untouched_query(request)
+    items = None if query is None else items_of(query)
+    if items is None:
+        value: str | None = request.query_params.get(name)
+        return value
+    texts = items.get(name)
+    return None if texts is None else texts[-1]
 
 
 _QUERY_PARAMS = DRFRequest.query_params
 
-__all__ = ["ASGIRequest", "Later", "parameter_of", "script_prefix"]
+__all__ = ["ASGIRequest", "Later", "parameter_of", "script_prefix", "untouched_query"]

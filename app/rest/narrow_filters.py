@@ -19,6 +19,7 @@ from django_filters.filters import Filter, FilterMethod
 from django_filters.filterset import BaseFilterSet
 from rest_framework import filters as drf
 
+from app.rest.asgi_requests import untouched_query
 from app.rest.filters import PASSES_OVER_NOTHING, DjangoFilterBackend, KnownOrderingFilter
 from app.rest.query_strings import LONGEST_KNOWN
 
@@ -94,13 +95,13 @@ class NarrowFilters:
 
     def read(self, request: Any, view: Any) -> Narrowed:
         """Raises OffLaneError."""
-        text = request.META.get("QUERY_STRING")
-        if not text:
+        if not request.META.get("QUERY_STRING"):
             return Narrowed((), {}, self._ordering("", request, view))
-        found = self.known.get(text)
+        text = untouched_query(request)
+        found = None if text is None else self.known.get(text)
         if found is None:
             found, is_steady = self._read(request.query_params, request, view)
-            if is_steady and len(text) <= LONGEST_KNOWN:
+            if is_steady and text is not None and len(text) <= LONGEST_KNOWN:
                 if len(self.known) >= MOST_QUERIES:
                     self.known.clear()
                 self.known[text] = found

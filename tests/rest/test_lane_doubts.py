@@ -7,9 +7,9 @@ import pytest_asyncio
 from django.urls import include, path
 
 from app.fleet.models import Host
-from app.rest import viewsets
+from app.rest import lanes, viewsets
 from app.rest.decorators import action
-from app.rest.filters import KnownOrderingFilter
+from app.rest.filters import DjangoFilterBackend, FilterSet, KnownOrderingFilter
 from app.rest.permissions import AllowAny, BasePermission
 from app.rest.routers import SimpleRouter
 from tests.rest.test_models import HostSerializer
@@ -54,7 +54,31 @@ class ByMood(HostViewSet):
         return ["-name"] if "HTTP_X_BACKWARDS" in self.request.META else ["name"]
 
 
+class HostFilter(FilterSet):
+    class Meta:
+        model = Host
+        fields = ["name", "cpus"]
+
+
+class FilteredViewSet(HostViewSet):
+    filter_backends = [DjangoFilterBackend]
+    filterset_class = HostFilter
+
+
+class OwnQueryViewSet(FilteredViewSet):
+    """Shows some callers what they did not ask for."""
+
+    def initialize_request(self, request, *args, **kwargs):
+        forced = request.META.get("HTTP_X_NAME")
+        if forced:
+            request.GET = request.GET.copy()
+            request.GET["name"] = forced
+        return super().initialize_request(request, *args, **kwargs)
+
+
 router = SimpleRouter()
+router.register("filtered", FilteredViewSet, "filtered")
+router.register("own-query", OwnQueryViewSet, "own-query")
 router.register("hosts", HostViewSet)
 router.register("by-action", ByAction, "by-action")
 router.register("by-mood", ByMood, "by-mood")
@@ -149,3 +173,22 @@ async def test_serializer_that_is_patched_later_is_asked(client, hosts, monkeypa
         made = await client.post("/hosts/", {**payload, "name": "d"})
         assert made.json()["name"] == "validated"
     assert names(await client.get("/hosts/"))[0] == "a"
+
+
+async def test_query_that_a_request_was_given_is_its_own(client, hosts):
+    for address in ("/own-query/?cpus=1", "/own-query/?cpus=1&name="):
+        for forced, found in (("a", ["a"]), ("", ["a", "b"]), ("b", ["b"]), ("", ["a", "b"])):
+            response = await client.get(address, headers={"X-Name": forced} if forced else {})
+            assert names(response) == found
+
+
+async def test_query_that_was_asked_before_is_asked_again(client, hosts):
+    for _ in range(2):
+        assert names(await client.get("/filtered/?cpus=1&name=a")) == ["a"]
+        assert names(await client.get("/filtered/?cpus=1&name=b")) == ["b"]
+        assert names(await client.get("/filtered/?cpus=2")) == []
+        assert (await client.get("/filtered/?cpus=x")).status_code == 400
+    ((_, lane),) = vars(FilteredViewSet)[lanes.LANES][1].values()
+    assert set(lane.filters.known) == {"cpus=1&name=a", "cpus=1&name=b", "cpus=2"}
+    await hosts[0].adelete()
+    assert names(await client.get("/filtered/?cpus=1&name=a")) == []
