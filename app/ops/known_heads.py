@@ -17,11 +17,13 @@ which stops reading then.
 import re
 from typing import Any
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+
 __all__ = ["Headers", "Known", "recall", "remember"]
 
 MOST, LONGEST = 1024, 2048
-LONGEST_BODY = 65_536
-_MOST_DIGITS = 5
+LONGEST_BODY = HIGH_WATER_LIMIT
+_MOST_DIGITS = len(str(LONGEST_BODY))
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -45,17 +47,18 @@ Known = tuple[str, bytes, bytes, Headers, bytes]
 
 def recall(data: bytes) -> Known | None:
     """What came, if it is a whole request whose head is known."""
+    if not data.startswith(b"GET "):
+        return _recall_with_body(data)
     first = data.find(b"\n") + 1
     headers = _heads.get(data[first:])
-    if headers is not None:
-        line = _LINE.fullmatch(data, 0, first) if first <= LONGEST else None
-        if line is None or line[1] != b"GET":
-            return None
-        return "GET", line[2], line[3] or b"", headers.copy(), b""
-    return None if data.startswith(b"GET ") else _recall_with_body(data, first)
+    line = _LINE.fullmatch(data, 0, first) if headers and first <= LONGEST else None
+    if headers is None or line is None:
+        return None
+    return "GET", line[2], line[3] or b"", headers.copy(), b""
 
 
-def _recall_with_body(data: bytes, first: int) -> Known | None:
+def _recall_with_body(data: bytes) -> Known | None:
+    first = data.find(b"\n") + 1
     line = _LINE.fullmatch(data, 0, first) if first <= LONGEST else None
     method = None if line is None else _METHODS_WITH_BODY.get(line[1])
     parts = None if method is None else _parts_of(data, first)

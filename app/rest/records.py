@@ -13,9 +13,9 @@ One row is written out value by value. Of many, a column of moments or of JSON i
 whole (`column_converters`), and both may come as texts: JSON as the server sent it, moments as
 PostgreSQL writes them.
 
-Where the output is to be JSON, and nobody else will look at it, moments in UTC and the like are
-left to orjson (`written`). What it would write otherwise than DRF is looked for row by row (an odd
-float, a moment in another time zone): a page that has any is not written so.
+Where the output is to be JSON, and nobody else will look at it, floats and the like are left to
+orjson (`written`). What it would write otherwise than DRF is looked for row by row (an odd float):
+a page that has any is not written so.
 """
 
 import datetime
