@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from functools import cached_property
 from typing import Any
 
 import asyncpg
@@ -54,6 +55,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     features_class = Features
     ops_class = Operations
+
+    @cached_property
+    def introspection(self) -> Any:  # type: ignore[override] # made when it is asked for
+        return self.introspection_class(self)
 
     connection: pools.Link | None
     owner: "asyncio.Task[Any] | None" = None
@@ -330,7 +335,7 @@ def new_wrapper() -> DatabaseWrapper:
     state = wrapper.__dict__
     state.update(_prototype.__dict__)
     state["connection"] = None
-    state["introspection"] = wrapper.introspection_class(wrapper)
+    del state["introspection"]  # made for who asks: it leads back here, and most never ask
     state["savepoint_ids"] = []
     state["atomic_blocks"] = []
     state["run_on_commit"] = []

@@ -60,6 +60,7 @@ async def _run_alone(function: Callable[..., R], *args: Any, **kwargs: Any) -> R
         return await _run_on(wrapper, function, *args, **kwargs)
     finally:
         wrapper.is_over = True
+        wrapper.owner = None  # which holds the wrapper in its context
         wrapper.release()
 
 
@@ -177,6 +178,7 @@ class Atomic:
 
 def _leave(session: DatabaseWrapper, token: Token[DatabaseWrapper | None]) -> None:
     session.is_over = True
+    session.owner = None
     session.release()
     try:
         _session.reset(token)

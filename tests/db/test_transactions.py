@@ -4,12 +4,14 @@
 
 import asyncio
 import contextvars
+import gc
 
 import pytest
 from django.db import IntegrityError, OperationalError, connections
 from django.db.transaction import TransactionManagementError
 
 from app import db
+from app.db.connections import DatabaseWrapper
 from tests.conformance.db.models import Author, Publisher
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -248,3 +250,22 @@ async def test_a_rehearsal_fails_where_the_commit_would(committed):
         async with db.rehearsal():
             raise KeyError
     assert await names() == []
+
+
+async def in_a_transaction():
+    async with db.atomic():
+        await names()
+
+
+@pytest.mark.parametrize("ask", [names, in_a_transaction])
+async def test_wrapper_of_a_finished_task_waits_for_no_collector(committed, ask):
+    """Each task has one of its own, of some kilobytes."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            await asyncio.create_task(ask())
+        left = [one for one in gc.get_objects() if type(one) is DatabaseWrapper]
+    finally:
+        gc.enable()
+    assert len(left) < 20
