@@ -7,20 +7,26 @@ worker. `install()` changes how the modules named in `WAYS` are loaded, before a
     Absent        it finds the packages named not installed, which it treats as optional
     LazyLoader    it is loaded when it is first used, by whoever wrote `import name`
     OnDemand      a package that star-imports its modules imports each for a name that is asked for
-    StandIn       the functions named import it when they are called
+    StandIn       the functions and classes named import it when they are called
 
+It also has Django's text functions make what they need for lazy texts when they are given one.
 Nothing is lost by it but the time that the first use takes. What a process has imported already
 stays as it is.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
+from itertools import chain
 from types import ModuleType
 from typing import Any
+
+from django.utils import functional
+from django.utils.functional import Promise
 
 
 class Wrapped(Loader):
@@ -81,15 +87,22 @@ class StandIn(Wrapped):
                 return _finish(self.loader, module, name)
             return getattr(module, name)
 
-        def of(name: str) -> Any:
-            def call(*args: Any, **kwargs: Any) -> Any:
-                return find(name)(*args, **kwargs)
-
-            return call
-
-        functions = {name: of(name) for name in self.functions}
+        functions = {name: Caller(find, name) for name in self.functions}
         # Kept here as well: a signal's receiver lives only as long as somebody else holds it.
         vars(module).update(functions, __getattr__=find, __stand_ins__=functions)
+
+
+class Caller:
+    """A function of a module that is found when it is called; a class's attribute, too: it isn't
+    bound to who asks for it.
+    """
+
+    def __init__(self, find: Callable[[str], Any], name: str) -> None:
+        self.find = find
+        self.name = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.find(self.name)(*args, **kwargs)
 
 
 class Finder(MetaPathFinder):
@@ -129,14 +142,43 @@ WAYS: dict[str, Any] = {
     ),
     "django.core.management": way(StandIn),  # of which the log uses one module, for its colours
     "django.core.mail": way(
-        StandIn, functions=["get_connection", "send_mail"]
-    ),  # and mail of users
+        StandIn, functions=["get_connection", "mail_admins", "mail_managers", "send_mail"]
+    ),  # and mail of users, and of broken links
     "django.views.generic": way(OnDemand, modules=["base", "list", "detail", "edit", "dates"]),
     "django.views.debug": way(StandIn, functions=["ExceptionReporter"]),
+    # Schemas are changed by migrations, and those run in processes of their own.
+    "django.db.backends.postgresql.schema": way(StandIn, functions=["DatabaseSchemaEditor"]),
     "sqlparse": LazyLoader,  # to split scripts of SQL
     "configparser": LazyLoader,  # of asyncpg, to read a service file
 }
 
 
+def keep_lazy_late(keep_lazy: Callable[..., Any]) -> Callable[..., Any]:
+    """Django's decorator of functions that take lazy texts, which makes a class of eighty methods
+    for each of them: here when the function is first given one.
+    """
+
+    @wraps(keep_lazy)
+    def keep_late(*result_classes: type) -> Any:
+        if not result_classes:
+            return keep_lazy()  # which says what is missing
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            decorated = cache(lambda: keep_lazy(*result_classes)(function))
+
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                if any(isinstance(given, Promise) for given in chain(args, kwargs.values())):
+                    return decorated()(*args, **kwargs)
+                return function(*args, **kwargs)
+
+            return call
+
+        return decorate
+
+    return keep_late
+
+
 def install() -> None:
+    functional.keep_lazy = keep_lazy_late(functional.keep_lazy)
     sys.meta_path.insert(0, Finder())

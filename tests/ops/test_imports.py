@@ -7,8 +7,10 @@ from urllib.parse import urlencode
 
 import pytest
 from django.db import connections
+from django.utils.functional import Promise, keep_lazy, lazy
 
 from app.accounts import services as accounts
+from app.ops.imports import keep_lazy_late
 from settings import env
 from tests.running import ROOT
 
@@ -17,7 +19,8 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.programs]  # seconds, for a proce
 FORBIDDEN = {
     "psycopg", "psycopg_binary", "requests", "markdown", "pygments", "yaml", "jsonschema",
     "drf_spectacular", "django.contrib.admin", "django.contrib.admindocs.utils",
-    "django.contrib.auth.forms", "django.contrib.messages", "django.contrib.postgres.forms.ranges",
+    "django.contrib.auth.forms", "django.contrib.messages", "django.core.mail.message",
+    "email.generator", "django.db.backends.base.schema", "django.contrib.postgres.forms.ranges",
     "django.test", "rest_framework.test",
     "app.rest.browsable", "app.rest.schemas", "app.fleet.schemas", "app.ops.embedded", "redis",
     "aiodocker", "aiohttp", "rich", "psutil", "unittest", "pytest",
@@ -41,6 +44,28 @@ async def test_worker_of_production_imports_nothing_that_it_does_not_use(committ
     # Who asks for Django's own connection gets it, and psycopg with it.
     assert worker["synchronous"] == [1, "django.db.backends.postgresql.base"]
     assert worker["has_psycopg"]
+
+
+@keep_lazy_late(keep_lazy)(str)
+def shout(text, mark="!"):
+    """Louder."""
+    return f"{text}{mark}".upper()
+
+
+async def test_functions_of_lazy_texts_give_lazy_texts_when_they_are_given_one():
+    said = ["early"]
+    lazy_text = lazy(lambda: said[-1], str)()
+
+    assert shout("now") == "NOW!"
+    assert type(shout("now")) is str
+    for late in (shout(lazy_text), shout("late", mark=lazy_text)):
+        assert isinstance(late, Promise)
+    late = shout(lazy_text)
+    said.append("late")
+    assert f"{late}" == "LATE!"
+    assert shout.__doc__ == "Louder."
+    with pytest.raises(TypeError, match="at least one argument"):
+        keep_lazy_late(keep_lazy)()
 
 
 def run_worker(token):
