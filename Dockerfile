@@ -12,8 +12,11 @@ RUN pip --python /opt/stowage install --quiet --disable-pip-version-check --root
 COPY app /srv/stowage/app
 COPY settings /srv/stowage/settings
 COPY asgi.py manage.py docker/healthy.sh /srv/stowage/
-# Unchecked: files of an image never change, so no start compares their times.
-RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/stowage /srv/stowage
+# Unchecked: files of an image never change, so no start compares their times. Libraries are compiled
+# without what only people read, which every worker would hold (app/ops/bytecode.py).
+WORKDIR /srv/stowage
+RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /srv/stowage \
+ && PYTHONNODEBUGRANGES=1 python -m app.ops.bytecode /opt/stowage/lib
 
 FROM python:3.13-slim-trixie
 
@@ -33,9 +36,9 @@ WORKDIR /srv/stowage
 # The base image comes without bytecode for the standard library. What API and agent import is compiled
 # here, once, and not on every start of every container; it also shows that they can be imported.
 RUN SECRET_KEY=$(head -c 48 /dev/urandom | base64) ALLOWED_HOSTS=localhost \
-    DATABASE_URL=postgresql://nobody@localhost/nothing PYTHONDONTWRITEBYTECODE= \
-    python -c 'import asgi, app.urls, app.agent.__main__, uvicorn.main, uvicorn.loops.uvloop; \
-               import app.ops.protocols'
+    DATABASE_URL=postgresql://nobody@localhost/nothing PYTHONNODEBUGRANGES=1 \
+    python -m app.ops.bytecode --imported-by \
+      asgi,app.urls,app.agent.__main__,uvicorn.main,uvicorn.loops.uvloop,app.ops.protocols,_strptime
 
 # Mount points of the volumes that hold secrets: a new volume takes over owner and mode.
 RUN install -d -o 10001 -g 10001 /run/stowage /run/stowage-database /run/stowage-agent

@@ -14,6 +14,7 @@ import psycopg
 
 from app.ops import embedded
 from load.bench import works
+from load.bench.environments import compile_stowage
 from load.bench.servers import move_postgres
 from load.bench.stowage.environment import stowage_environment
 from settings import env
@@ -95,6 +96,7 @@ def prepare(directory: Path) -> Data:
         connection.execute("DROP DATABASE IF EXISTS bench WITH (FORCE)")
         connection.execute("CREATE DATABASE bench")
     url = f"postgresql://postgres@/bench?host={quote(str(embedded.sockets(directory)))}"
+    compile_stowage(url)
     done = subprocess.run(
         [sys.executable, "-m", "load.bench.stowage.prepare", str(USERS)],
         env=env.inherited(**stowage_environment(url)),

@@ -1,14 +1,21 @@
-"""The environment that the peers run in: their own, of what `peers.lock` says, with hashes."""
+"""What the stacks run in: an environment of their own for the peers, of what `peers.lock` says,
+with hashes; bytecode as in its image for Stowage.
+"""
 
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from load.bench.stacks import PEERS_PYTHON
+from load.bench.stacks import PEERS_PYTHON, ROOT
+from load.bench.stowage.environment import stowage_environment
+from settings import env
 
-INSTALL_SECONDS = 900.0
+RUN_SECONDS = 900.0
 LOCK = Path(__file__).with_name("peers.lock")
+IMPORTED = "asgi,app.urls,uvicorn.main,uvicorn.loops.uvloop,app.ops.protocols,_strptime"
+"""By a worker of Stowage."""
 
 
 class EnvironmentSetupError(Exception):
@@ -27,24 +34,32 @@ def install_peers() -> None:
     _run(sys.executable, "-m", "venv", str(root))
     options = ["--require-hashes", "-r", str(LOCK)]
     if uv := shutil.which("uv"):
-        _run(uv, "pip", "install", "-q", "--python", str(PEERS_PYTHON), *options)
+        _run(uv, "pip", "install", "-q", "--compile", "--python", str(PEERS_PYTHON), *options)
     else:
         pip = [str(PEERS_PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         _run(*pip, *options)
     stamp.write_bytes(LOCK.read_bytes())
 
 
-def _run(*command: str) -> None:
+def compile_stowage(url: str) -> None:
+    """Write the bytecode that Stowage runs from, as its Dockerfile does."""
+    variables = env.inherited(**stowage_environment(url), PYTHONNODEBUGRANGES="1")
+    own = ["app", "settings", "load/bench", "asgi.py"]
+    for command in (["compileall", "-q", *own], ["app.ops.bytecode", "--imported-by", IMPORTED]):
+        _run(sys.executable, "-m", *command, env=variables, cwd=ROOT)
+
+
+def _run(*command: str, **options: Any) -> None:
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS
+            command, capture_output=True, text=True, check=False, timeout=RUN_SECONDS, **options
         )
     except subprocess.TimeoutExpired as error:
         raise EnvironmentSetupError(
-            f"The peers could not be installed within {INSTALL_SECONDS / 60:.0f} minutes. Begin"
-            " again: what was downloaded is kept by the installer."
+            f"{command[0]} did not end within {RUN_SECONDS / 60:.0f} minutes. Begin again: what an"
+            " installer has downloaded is kept by it."
         ) from error
     if done.returncode:
         raise EnvironmentSetupError(
-            f"The peers can't be installed: {(done.stderr or done.stdout).strip()}"
+            f"{' '.join(command[:4])} failed: {(done.stderr or done.stdout).strip()}"
         )

@@ -46,6 +46,14 @@ def test_image_carries_the_bytecode_of_everything_it_runs(stack: Stack) -> None:
     assert missing == []
 
 
+def test_libraries_come_without_docstrings_and_with_assertions(stack: Stack) -> None:
+    script = (
+        "import json, django.utils.timezone as django, app.ops.bytecode as ours;"
+        "print(json.dumps.__doc__, django.now.__doc__, bool(ours.__doc__), __debug__)"
+    )
+    assert in_image(stack, f"python -c '{script}'").split() == ["None", "None", "True", "True"]
+
+
 def test_image_holds_nothing_but_the_application(stack: Stack) -> None:
     names = in_image(stack, "ls -A /srv/stowage").split()
     assert sorted(names) == ["__pycache__", "app", "asgi.py", "healthy.sh", "manage.py", "settings"]

@@ -1,5 +1,9 @@
 """Production's variables. The key protects nothing but the benchmark's data."""
 
+from pathlib import Path
+
+BYTECODE = Path(__file__).resolve().parents[3] / "var" / "bench" / "bytecode"
+"""Written by `load.bench.environments`."""
 HOST_HEADER = "bench.localhost"
 
 
@@ -11,4 +15,5 @@ def stowage_environment(url: str) -> dict[str, str]:
         "ALLOWED_HOSTS": HOST_HEADER,
         "SECURE_SSL_REDIRECT": "0",
         "DRAIN_SECONDS": "0",
+        "PYTHONPYCACHEPREFIX": str(BYTECODE),
     }
