@@ -16,8 +16,9 @@ the next request is uvicorn's (`--timeout-keep-alive`), and a body may take its 
 
 A request that finds as many under way as the worker takes (`app.rest.shedding`) is refused before
 anything is made for it, if it has no body: at twice the load that a worker can serve, what the
-refusals cost is what the others lack. One that came whole and by itself is not even parsed for it.
-Nor is a GET whose headers are known from one before (`app.ops.known_heads`).
+refusals cost is what the others lack. A GET that came whole and by itself is not even parsed for
+it. Nor is a request whose headers are known from one before (`app.ops.known_heads`), refused or
+not, and with its body.
 """
 
 import contextvars
@@ -65,6 +66,42 @@ class _HeadTooLargeError(Exception):
     """Raised inside the parser, which tells it to uvicorn as a request that can't be read."""
 
 
+def _path_of_plain(data: bytes) -> bytes | None:
+    """The path of one plain GET, whole, of a client that goes on; None for whatever else it is."""
+    end = data.find(_VERSION, len(_GET))
+    if (
+        data.startswith(_GET)
+        and end > 0
+        and len(data) <= MAX_HEAD_BYTES
+        and data.find(_END, end) == len(data) - len(_END)
+        and data.find(b"\n") == end + len(_VERSION) - 1
+        and data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n")
+        and _NOT_QUICKLY_SHED.search(data, end) is None
+    ):
+        return data[len(_GET) - 1 : end].partition(b"?")[0]
+    return None
+
+
+class _Refusal:
+    """The 503 with the headers of any answer, which uvicorn replaces once a second."""
+
+    def __init__(self) -> None:
+        self._defaults: Any = None
+        self._answer = b""
+
+    def __call__(self, defaults: Any) -> bytes:
+        if defaults is not self._defaults:
+            parts = [b"HTTP/1.1 503 Service Unavailable\r\n"]
+            for name, value in (*defaults, *shedding.HEADERS):
+                parts += (name, b": ", value, b"\r\n")
+            self._answer = b"".join((*parts, b"\r\n", shedding.BODY))
+            self._defaults = defaults
+        return self._answer
+
+
+_refusal = _Refusal()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """`_unclaimed`: bytes that came since something of a request was whole. `_is_between`: that the
     parser waits for a request, and has nothing of it.
@@ -92,13 +129,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._closing is not None:
             return
-        if counts.under_way + counts.coming >= counts.few and self._sheds(data):
-            return
         cycle = self.cycle
-        may_be_known = (
-            self._is_between and self._knows_heads and (cycle is None or cycle.response_complete)
-        )
-        if may_be_known and (known := known_heads.recall(data)) is not None:
+        is_next = self._is_between and (cycle is None or cycle.response_complete)
+        may_be_known = is_next and self._knows_heads
+        known = known_heads.recall(data) if may_be_known else None
+        if counts.under_way + counts.coming >= counts.few and is_next and self._sheds(data, known):
+            return
+        if known is not None:
             self._begin(known)
             return
         self._unclaimed += len(data)
@@ -116,6 +153,7 @@ class BoundedProtocol(HttpToolsProtocol):
         method, raw_path, query, headers, body = known
         if self._clock is not None:
             self._stop_clock()
+        self._unclaimed = 0  # an empty line may have come before it
         path = raw_path.decode("ascii")
         if "%" in path:
             path = unquote(path)
@@ -215,28 +253,16 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             super().on_message_complete()
 
-    def _sheds(self, data: bytes) -> bool:
-        """Refuse what came, if it is one plain request for what is no probe, whole, and the next to
-        be answered. Whatever else it is, it is parsed.
+    def _sheds(self, data: bytes, known: known_heads.Known | None) -> bool:
+        """Refuse what came when a request was waited for, if it is a whole one for what is no
+        probe: of a head that is known, or a plain GET. Whatever else it is, it is parsed.
         """
-        end = data.find(_VERSION, len(_GET))
-        if not (
-            data.startswith(_GET)
-            and end > 0
-            and len(data) <= MAX_HEAD_BYTES
-            and data.find(_END, end) == len(data) - len(_END)
-            and data.find(b"\n") == end + len(_VERSION) - 1
-            and data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n")
-            and not self._unclaimed
-            and (self.cycle is None or self.cycle.response_complete)
-            and _NOT_QUICKLY_SHED.search(data, end) is None
-        ):
+        path = _path_of_plain(data) if known is None else known[1]
+        if not path or path.decode("latin1") in counts.exempt or not counts.are_full():
             return False
-        path = data[len(_GET) - 1 : end].partition(b"?")[0]
-        if path.decode("latin1") in counts.exempt or not counts.are_full():
-            return False
-        self._stop_clock()
-        self._unset_keepalive_if_required()
+        if self._clock is not None:
+            self._stop_clock()
+        self._unclaimed = 0
         self._shed()
         return True
 
@@ -255,10 +281,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _shed(self) -> None:
         counts.shed += 1
-        parts = [b"HTTP/1.1 503 Service Unavailable\r\n"]
-        for name, value in (*self.server_state.default_headers, *shedding.HEADERS):
-            parts += (name, b": ", value, b"\r\n")
-        self.transport.write(b"".join((*parts, b"\r\n", shedding.BODY)))
+        self.transport.write(_refusal(self.server_state.default_headers))
         self.on_response_complete()
 
     def on_response_complete(self) -> None:

@@ -110,6 +110,12 @@ async def test_idle_time_counts_from_the_last_answer_and_the_last_that_came() ->
         answers, seconds = await converse(port, *often, 3.0)
     assert [status for status, _, _ in answers] == [200] * 4
     assert 0.36 + 0.2 * 0.9 < seconds < 0.36 + 0.2 + 1
+    # Nor is a connection forgotten that sent an empty line before a request whose head is known.
+    async with serving(asgi.application, timeout_keep_alive=0.2) as (_, port):
+        request = GET + b"\r\n"
+        answers, seconds = await converse(port, request, 0.05, b"\r\n", 0.05, request, 3.0)
+    assert [status for status, _, _ in answers] == [200] * 2
+    assert seconds < 2
     # Refused before its body came, which goes on coming.
     upload: list[bytes | float] = [POST + b"Content-Length: 6\r\n\r\n", *[b"1", 0.12] * 5, b"1"]
     async with serving(asgi.application, timeout_keep_alive=0.2) as (_, port):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from app.ops import known_heads
 from app.rest import shedding
 from app.rest.shedding import Shedding
 from tests.ops.test_protocols import parse
@@ -78,6 +79,8 @@ async def read(reader: asyncio.StreamReader) -> list[tuple[int, dict[str, str], 
 @pytest_asyncio.fixture(loop_scope="session")
 async def full() -> AsyncIterator[Full]:
     before = shedding.counts.limit, shedding.counts.exempt
+    known_heads._heads.clear()
+    known_heads._heads_with_body.clear()
     application = Application()
     async with serving(application, server_header=False) as (_, port):
         server = Full(application, port)
@@ -170,6 +173,33 @@ async def test_others_are_refused_by_the_application(full: Full, request_: bytes
     ((status, headers, _),) = await full.ask(request_)
     assert (status, headers["retry-after"], full.shed) == (503, "1", 1)
     assert len(full.application.came) == 1
+
+
+POST = b"POST /hosts/ HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b"
+
+
+async def test_known_heads_are_refused_before_the_application_with_their_bodies(full: Full) -> None:
+    async with full.connected() as (reader, writer):
+        for request, status, came in (
+            (GET.replace(b"/hosts/?page=2", b"/healthz"), 200, 1),
+            (GET, 503, 1),  # of the same headers
+            (GET.replace(b"/hosts/?page=2", b"/healthz"), 200, 2),
+            (POST % (2, b"{}"), 503, 3),
+            (POST % (8, b'{"a": 1}'), 503, 3),
+            (POST.replace(b"/hosts/", b"/healthz") % (2, b"{}"), 200, 4),
+        ):
+            writer.write(request)
+            ((found, headers, _),) = await read(reader)
+            assert (found, len(full.application.came)) == (status, came)
+            assert found == 200 or headers["retry-after"] == "1"
+        # What is more or less than one request is read as ever.
+        writer.write(POST % (2, b"{}") + GET)
+        assert [status for status, _, _ in await read(reader)] == [503, 503]
+        writer.write(POST % (3, b"{}"))
+        assert [status for status, _, _ in await read(reader)] == [503]
+        writer.write(b" " + GET)
+        assert [status for status, _, _ in await read(reader)] == [503]
+    assert full.shed == 7
 
 
 async def test_head_is_refused_without_a_body(full: Full) -> None:
