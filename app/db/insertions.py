@@ -154,6 +154,7 @@ class Writer:
             for field in options.local_concrete_fields
             if field is not options.auto_field
         ]
+        self._stamped = [column for column in self.columns if column.stamps]
         self.by_name = {column.name: column for column in (self.key, *self.columns)}
         #: The columns whose values an instance takes from the database.
         self.filled = [field.attname for field in options.db_returning_fields]
@@ -174,10 +175,9 @@ class Writer:
                 value = column.field.get_default()
                 if not isinstance(value, DatabaseDefault):
                     values[name] = value
-        for column in self.columns:
-            if column.stamps:
-                holder: Any = SimpleNamespace(**{column.name: values[column.name]})
-                values[column.name] = column.field.pre_save(holder, add=True)
+        for column in self._stamped:
+            holder: Any = SimpleNamespace(**{column.name: values[column.name]})
+            values[column.name] = column.field.pre_save(holder, add=True)
         return values
 
     async def insert(
