@@ -5,6 +5,7 @@ import inspect
 
 import pytest
 import pytest_asyncio
+from django.contrib.contenttypes.models import ContentType
 from django.db import models as stock
 from django.db.models import Max, Prefetch
 from django.db.models.fields.related_descriptors import ManyToManyDescriptor
@@ -162,6 +163,7 @@ async def test_related_managers_of_every_kind(shelf):
     await pupils.aclear()
     made = await author.pupils.acreate(id=14, name="A4")
     assert made.mentor_id == 1
+    await db.run(ContentType.objects.get_for_model, Book)  # Django keeps it, and asks else
     mark = await book.marks.acreate(text="x")  # a generic relation
     await book.marks.aset([mark])
     assert await Mark.objects.acount() == 1
