@@ -109,6 +109,15 @@ async def connected(
                 writer.close()
 
 
+async def begun_behind(first: bytes, *others: bytes) -> list[bytes]:
+    """The paths of those that were not parsed of what comes behind a first request."""
+    async with connected(Application()) as (connection, begun):
+        await connection.ask(first)
+        await connection.send(*others)
+        await connection.answers()
+    return begun
+
+
 def get(target: str, headers: bytes = HEADERS) -> bytes:
     return f"GET {target} HTTP/1.1\r\n".encode() + headers
 
@@ -186,11 +195,7 @@ async def test_a_request_with_a_body_says_what_it_says_when_parsed(
     ],
 )
 async def test_a_body_of_which_anything_is_odd_is_parsed(request_: bytes) -> None:
-    async with connected(Application()) as (connection, begun):
-        await connection.ask(post("/", b"12"))
-        await connection.send(request_)
-        await connection.answers()
-    assert begun == []
+    assert await begun_behind(post("/", b"12"), request_) == []
 
 
 @pytest.mark.parametrize(
@@ -229,12 +234,7 @@ async def test_a_body_in_pieces_is_neither_kept_nor_known() -> None:
 
 @pytest.mark.parametrize("target", ODD)
 async def test_a_target_that_is_not_plain_is_parsed(target: str) -> None:
-    application = Application()
-    async with connected(application) as (connection, begun):
-        await connection.ask(get("/"))
-        await connection.send(get(target))
-        await connection.answers()
-    assert begun == []
+    assert await begun_behind(get("/"), get(target)) == []
 
 
 @pytest.mark.parametrize(
@@ -256,12 +256,7 @@ async def test_a_target_that_is_not_plain_is_parsed(target: str) -> None:
     ],
 )
 async def test_what_differs_by_a_byte_is_parsed(request_: bytes) -> None:
-    application = Application()
-    async with connected(application) as (connection, begun):
-        await connection.ask(get("/"))
-        await connection.send(request_)
-        await connection.answers()
-    assert begun == []
+    assert await begun_behind(get("/"), request_) == []
 
 
 @pytest.mark.parametrize(
@@ -332,11 +327,7 @@ async def test_a_body_that_reads_like_a_known_request_is_a_body() -> None:
 
 async def test_after_an_upgrade_that_was_asked_for_nothing_is_known() -> None:
     upgrade = b"Host: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
-    async with connected(Application()) as (connection, begun):
-        await connection.ask(get("/"))
-        await connection.send(get("/", upgrade), get("/"))
-        await connection.answers()
-    assert begun == []
+    assert await begun_behind(get("/"), get("/", upgrade), get("/")) == []
 
 
 async def test_each_request_has_headers_of_its_own() -> None:
